@@ -1,0 +1,1 @@
+"""Hydra configuration, installed as spg_lightning.conf."""

@@ -1,0 +1,1 @@
+"""Self-produced Guidance for weakly supervised object localization."""

@@ -1,0 +1,14 @@
+"""The one error type for mistakes a user can mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake in the input. Its text is one line: the file, row or key, and the way out."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ' Did you mean ...?' for the choice most like `name`, or an empty string."""
+    found = get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,24 @@
+"""The paper: network, guidance, losses and score maps. Knows nothing of Lightning or Hydra."""
+
+from spg_lightning.spg.guidance import BACKGROUND, FOREGROUND, IGNORED, Band, Thresholds, cascade, direct, ternary_mask
+from spg_lightning.spg.losses import guidance_masks, masked_bce, spg_loss
+from spg_lightning.spg.network import SPGNetwork, SPGOutput
+from spg_lightning.spg.score_maps import SCORE_MAPS, attention
+
+__all__ = [
+    "BACKGROUND",
+    "FOREGROUND",
+    "IGNORED",
+    "SCORE_MAPS",
+    "Band",
+    "SPGNetwork",
+    "SPGOutput",
+    "Thresholds",
+    "attention",
+    "cascade",
+    "direct",
+    "guidance_masks",
+    "masked_bce",
+    "spg_loss",
+    "ternary_mask",
+]

@@ -1,0 +1,62 @@
+"""The loss of SPG (paper section 3.2): cross-entropy of the classes, and what the masks teach B2, B1 and C."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int, Int8
+from torch import Tensor
+from torch.nn import functional as F
+
+from spg_lightning.spg.guidance import FOREGROUND, IGNORED, Thresholds, cascade
+from spg_lightning.spg.network import SPGOutput
+from spg_lightning.spg.score_maps import attention, upsample
+
+Guidance = Callable[..., dict[str, Tensor]]
+Bands = Thresholds | Mapping[str, Mapping[str, float]] | Sequence[Sequence[float]]
+
+
+def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
+    """Return the binary cross-entropy of foreground logits, mean over all pixels of the batch that are not ignored.
+
+    Zero, with zero gradient, where every pixel is ignored.
+    """
+    taught = (mask != IGNORED).to(logits.dtype)
+    target = (mask == FOREGROUND).to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, target, weight=taught, reduction="sum")
+    return total / taught.sum().clamp_min(1)
+
+
+def guidance_masks(
+    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: Bands, guidance: Guidance = cascade
+) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
+    """Return the masks that teach this output's branches, at input resolution; empty for SPG-plain."""
+    if output.b1 is None or output.b2 is None:
+        return {}
+    with torch.no_grad():
+        masks = guidance(
+            attention(output, labels),
+            upsample(output.b1, output.image_size).sigmoid(),
+            upsample(output.b2, output.image_size).sigmoid(),
+            Thresholds.of(thresholds),
+        )
+    return {name: mask for name, mask in masks.items() if getattr(output, name) is not None}
+
+
+def spg_loss(
+    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: Bands, guidance: Guidance = cascade
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the terms of the loss and their sum, `total`; every term has weight 1.
+
+    Args:
+        output: of the network, with the branches that are to learn.
+        labels: (B,) class indices.
+        thresholds: the bands of the masks for B2, B1 and C.
+        guidance: who teaches whom; `cascade` or `direct`.
+
+    Returns:
+        `cls`, `b2`, `b1`, `c` (those the output has) and `total`, scalars.
+    """
+    terms = {"cls": F.cross_entropy(output.logits.float(), labels)}
+    for name, mask in guidance_masks(output, labels, thresholds, guidance).items():
+        terms[name] = masked_bce(upsample(getattr(output, name), output.image_size), mask)
+    return {**terms, "total": torch.stack(list(terms.values())).sum()}

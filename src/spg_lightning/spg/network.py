@@ -1,0 +1,133 @@
+"""The SPG network (paper section 3.2, figure 2): a stem and the parts A3, A4, B1, B2 and C."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spg_lightning.errors import UserError
+from spg_lightning.stems.base import Stem
+
+BRANCHES = ("b1", "b2", "c")
+
+
+class SPGOutput(NamedTuple):
+    """What the network gives for a batch. Maps that were not asked for, or that the method lacks, are None.
+
+    Attributes:
+        logits: (B, K) class scores before the softmax.
+        class_maps: (B, K, H, W) maps of A4, unbounded; their means are the logits.
+        b1, b2, c: (B, 1, H, W) foreground logits, before the sigmoid.
+        image_size: height and width of the input; guidance and losses work there.
+    """
+
+    logits: Float[Tensor, "B K"]
+    class_maps: Float[Tensor, "B K H W"]
+    b1: Float[Tensor, "B 1 H W"] | None
+    b2: Float[Tensor, "B 1 H W"] | None
+    c: Float[Tensor, "B 1 H W"] | None
+    image_size: tuple[int, int]
+
+
+class SPGNetwork(nn.Module):
+    """Stem -> A3 -> A4 -> class maps; B1, B2 and C learn foreground from the network's own attention.
+
+    Args:
+        stem: gives the features of A1 and A2.
+        num_classes: K.
+        a3_channels: width of A3's two convolutions (paper: 1024).
+        b_channels: width of the convolutions of B1, B2 and C (paper: 512).
+        dropout: probability before each convolution of A3 and before A4 (paper: 0.5).
+        branches: which of b1, b2, c exist. All for SPG, none for SPG-plain, without c where "fuse" is off.
+        shared_weights: B1 and B2 share their last two convolutions (paper section 3.2; ablation in table 4).
+        b2_tap: "a2_previous" reads the input of A2's last block, as both public implementations do; "a2" its output.
+            Deviation: the paper's text says A2's output; "a2_previous" is what published checkpoints hold.
+    """
+
+    def __init__(
+        self,
+        stem: Stem,
+        num_classes: int,
+        a3_channels: int,
+        b_channels: int,
+        dropout: float,
+        branches: Iterable[str],
+        shared_weights: bool,
+        b2_tap: str,
+    ) -> None:
+        super().__init__()
+        self.branches = tuple(branches)
+        if self.branches not in ((), ("b1", "b2"), BRANCHES):
+            raise UserError(f"branches={list(self.branches)}: choose [], [b1, b2] or [b1, b2, c]")
+        if b2_tap not in ("a2", "a2_previous"):
+            raise UserError(f"b2_tap={b2_tap}: choose a2_previous (the public implementations) or a2 (the paper's text)")
+        self.stem, self.b2_tap = stem, b2_tap
+        widths = stem.channels
+        self.dropout = nn.Dropout(dropout)
+        self.a3_1 = nn.Conv2d(widths.a2, a3_channels, kernel_size=3, padding=1)
+        self.a3_2 = nn.Conv2d(a3_channels, a3_channels, kernel_size=3, padding=1)
+        self.a4 = nn.Conv2d(a3_channels, num_classes, kernel_size=1)
+        if "b1" in self.branches:
+            self.b1 = nn.Conv2d(widths.a1, b_channels, kernel_size=3, padding=1)
+            self.b2 = nn.Conv2d(getattr(widths, b2_tap), b_channels, kernel_size=3, padding=1)
+            self.b_head = _map_head(b_channels, b_channels)
+            # two names for one module where it is shared; the second would only repeat its keys, so it is a property
+            self.b2_head_own = None if shared_weights else _map_head(b_channels, b_channels)
+        if "c" in self.branches:
+            self.c = _map_head(a3_channels, b_channels)
+        for layer in self.new_layers():
+            _initialize(layer)
+
+    def forward(self, images: Float[Tensor, "B 3 Y X"], branches: Iterable[str] | None = None) -> SPGOutput:
+        """Return scores and maps of normalised images.
+
+        Args:
+            images: (B, 3, Y, X), normalised as the stem wants it.
+            branches: which of b1, b2, c to compute; None for all there are, () for scores and class maps alone, at the
+                cost of a plain classifier.
+
+        Raises:
+            UserError: a branch this network lacks is asked for.
+        """
+        wanted = self.branches if branches is None else tuple(branches)
+        if missing := set(wanted) - set(self.branches):
+            raise UserError(f"this network has no branch {sorted(missing)}; it has {list(self.branches) or 'none'}")
+        features = self.stem(images)
+        x = F.relu(self.a3_1(self.dropout(features.a2)))
+        x = self.dropout(F.relu(self.a3_2(self.dropout(x))))
+        class_maps = self.a4(x)
+        return SPGOutput(
+            logits=class_maps.mean(dim=(2, 3)),
+            class_maps=class_maps,
+            b1=self.b_head(F.relu(self.b1(features.a1))) if "b1" in wanted else None,
+            b2=self.b2_head(F.relu(self.b2(getattr(features, self.b2_tap)))) if "b2" in wanted else None,
+            c=self.c(x) if "c" in wanted else None,
+            image_size=(images.shape[-2], images.shape[-1]),
+        )
+
+    @property
+    def b2_head(self) -> nn.Module:
+        """The last two convolutions of B2: B1's own where they are shared."""
+        return self.b_head if self.b2_head_own is None else self.b2_head_own
+
+    def new_layers(self) -> list[nn.Module]:
+        """Return every part that no ImageNet weights exist for: all but the stem."""
+        return [part for name, part in self.named_children() if name != "stem"]
+
+
+def _map_head(in_channels: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, 1, kernel_size=1),
+    )
+
+
+def _initialize(part: nn.Module) -> None:
+    for layer in part.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)

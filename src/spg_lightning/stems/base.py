@@ -1,0 +1,75 @@
+"""What every stem offers: a dense backbone cut in two, A1 and A2 (paper section 3.2, figure 2)."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class StemFeatures(NamedTuple):
+    """Feature maps of one batch, all at the same height and width.
+
+    Attributes:
+        a1: (B, C1, H, W), end of the shallow part; SPG-B1 reads it.
+        a2: (B, C2, H, W), end of the deep part; SPG-A3 reads it.
+        a2_previous: (B, C2', H, W), the input of A2's last block; SPG-B2 reads it in both public implementations.
+    """
+
+    a1: Float[Tensor, "B C1 H W"]
+    a2: Float[Tensor, "B C2 H W"]
+    a2_previous: Float[Tensor, "B C3 H W"]
+
+
+class StemChannels(NamedTuple):
+    """Channel counts of the three feature maps."""
+
+    a1: int
+    a2: int
+    a2_previous: int
+
+
+class Stem(nn.Module):
+    """A backbone that returns two feature maps and knows how its input is normalised.
+
+    Attributes:
+        channels: channel counts of the features.
+        mean, std: per RGB channel, on the [0, 1] scale. They belong to the weights, hence to the stem.
+    """
+
+    channels: StemChannels
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
+        """Return the features of images already normalised with `mean` and `std`."""
+        raise NotImplementedError
+
+    def a1_modules(self) -> list[nn.Module]:
+        """Return the modules up to A1, the part `freeze` can hold still."""
+        raise NotImplementedError
+
+    def normalize(self, images: Int[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
+        """Turn uint8 RGB images in [0, 255] into this stem's normalised input."""
+        mean = images.new_tensor(self.mean, dtype=self.dtype).view(1, 3, 1, 1) * 255
+        std = images.new_tensor(self.std, dtype=self.dtype).view(1, 3, 1, 1) * 255
+        return (images.to(self.dtype) - mean) / std
+
+    @property
+    def dtype(self):  # type: ignore[no-untyped-def]
+        """Floating type of the weights."""
+        return next(self.parameters()).dtype
+
+    def freeze_a1(self) -> None:
+        """Stop training up to A1. Batch normalisation there uses its stored statistics, also in training mode."""
+        for part in self.a1_modules():
+            part.requires_grad_(False)
+            part.eval()
+        self._a1_frozen = True
+
+    def train(self, mode: bool = True) -> "Stem":
+        """Set the training mode; a frozen A1 stays in evaluation mode."""
+        super().train(mode)
+        if getattr(self, "_a1_frozen", False):
+            for part in self.a1_modules():
+                part.eval()
+        return self

