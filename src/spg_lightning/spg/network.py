@@ -126,8 +126,16 @@ def _map_head(in_channels: int, channels: int) -> nn.Sequential:
 
 
 def _initialize(part: nn.Module) -> None:
+    """Draw the weights of a new part: He's initialisation, but small maps at the start.
+
+    The 1x1 convolutions that give class maps and foreground logits start near zero, so that the first steps, at ten times
+    the stem's learning rate, neither saturate a sigmoid nor throw the pretrained features away.
+    """
     for layer in part.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.kernel_size == (1, 1):
+                nn.init.normal_(layer.weight, std=0.01)
+            else:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)

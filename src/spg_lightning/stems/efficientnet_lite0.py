@@ -62,12 +62,21 @@ class EfficientNetLite0Stem(Stem):
             a2=_out_channels(a2[-1]),
             a2_previous=_out_channels(a2[-2]),
         )
+        # Lite0's blocks end without an activation, with values of standard deviation 3 to 8, too large for convolutions
+        # that were initialised for unit scale and learn at ten times the stem's rate
+        self.a1_norm = nn.BatchNorm2d(self.channels.a1)
+        self.a2_norm = nn.BatchNorm2d(self.channels.a2)
+        self.a2_previous_norm = nn.BatchNorm2d(self.channels.a2_previous)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
         """Return the features at the end of A1, of A2 and before A2's last block."""
         a1 = self.a1(images)
         previous = self.a2(a1)
-        return StemFeatures(a1=a1, a2=self.a2_last(previous), a2_previous=previous)
+        return StemFeatures(
+            a1=self.a1_norm(a1),
+            a2=self.a2_norm(self.a2_last(previous)),
+            a2_previous=self.a2_previous_norm(previous),
+        )
 
     def a1_modules(self) -> list[nn.Module]:
         """Return the layers up to A1."""
