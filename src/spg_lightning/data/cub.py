@@ -76,8 +76,8 @@ def _records(
     corners = [_corners(folder, i, images[i], boxes[i], sizes[i]) for i in images]
     masks = _masks(folder, list(images.values()))
     return Records(
-        root=folder,
-        images=tuple(f"images/{name}" for name in images.values()),
+        root=folder / "images",
+        images=tuple(images.values()),
         labels=np.array([index_of_class[labels[i]] for i in images], dtype=np.int64),
         sizes=np.array([sizes[i] for i in images], dtype=np.int64),
         boxes=np.array(corners, dtype=np.float64),
@@ -150,7 +150,7 @@ def _masks(folder: Path, images: list[str]) -> tuple[str, ...]:
         paths = [f"{prefix}/{Path(name).with_suffix('.png')}" for name in images]
         there = [(folder / path).is_file() for path in paths]
         if all(there):
-            return tuple(paths)
+            return tuple(f"../{path}" for path in paths)  # as seen from images/
         if any(there):
             lacking = [path for path, exists in zip(paths, there, strict=True) if not exists]
             log.warning("%s is missing%s: segmentations are not used", folder / lacking[0], _more(lacking))

@@ -8,7 +8,7 @@ import albumentations as A  # noqa: N812
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -43,15 +43,19 @@ class Batch(TypedDict):
     mask: Tensor | None
 
 
-def read_photo(path: Path) -> UInt8[np.ndarray, "Y X 3"]:
+def read_photo(path: Path, upright: bool = False) -> UInt8[np.ndarray, "Y X 3"]:
     """Return a photo as RGB.
+
+    Args:
+        path: of the file.
+        upright: turn it as its EXIF orientation says; off for data sets, whose boxes refer to the pixels as stored.
 
     Raises:
         UserError: the file is missing or broken; truncated files count as broken.
     """
     try:
         with Image.open(path) as photo:
-            return np.asarray(photo.convert("RGB"))
+            return np.asarray((ImageOps.exif_transpose(photo) if upright else photo).convert("RGB"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -126,16 +126,12 @@ def _map_head(in_channels: int, channels: int) -> nn.Sequential:
 
 
 def _initialize(part: nn.Module) -> None:
-    """Draw the weights of a new part: He's initialisation, but small maps at the start.
+    """Draw the weights of a new part as the CVPR 2020 benchmark does: Xavier uniform, biases zero.
 
-    The 1x1 convolutions that give class maps and foreground logits start near zero, so that the first steps, at ten times
-    the stem's learning rate, neither saturate a sigmoid nor throw the pretrained features away.
+    He's larger initialisation saturates the sigmoids and kills ReLUs within the first steps at ten times the stem's rate.
     """
     for layer in part.modules():
         if isinstance(layer, nn.Conv2d):
-            if layer.kernel_size == (1, 1):
-                nn.init.normal_(layer.weight, std=0.01)
-            else:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.xavier_uniform_(layer.weight)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)

@@ -1,5 +1,7 @@
 """Inception-v3 up to Mixed_6e, kept dense (paper section 3.2), from torchvision's blocks."""
 
+import logging
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
 from spg_lightning.stems.weights import read_state_dict, torchvision_state_dict
 
+log = logging.getLogger(__name__)
 A1_LAYERS = (
     "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
     "Mixed_5b", "Mixed_5c", "Mixed_5d",
@@ -36,7 +39,8 @@ class InceptionV3Stem(Stem):
     Args:
         map_size: height and width of the features of a 224 x 224 image: 28 (the paper) or 14 (the benchmark's
             small maps: one more max-pool after Mixed_5d).
-        weights: "imagenet" for torchvision's, "none", or the path of a state dict of torchvision's Inception-v3.
+        weights: "imagenet" for torchvision's, "none", or the path of a state dict of torchvision's Inception-v3; "auto"
+            for torchvision's where they are or can be downloaded, and none with a warning elsewhere.
         mean, std: normalisation of the input. torchvision's weights come from TensorFlow and want 0.5; checkpoints of
             the authors and of the benchmark want ImageNet's mean and standard deviation.
 
@@ -71,8 +75,9 @@ class InceptionV3Stem(Stem):
         self.Mixed_6d = InceptionC(768, channels_7x7=160)
         self.Mixed_6e = InceptionC(768, channels_7x7=192)
         self._initialize()
-        if weights != "none":
-            self.load_torchvision(self._read(weights))
+        state_dict = self._read(weights)
+        if state_dict is not None:
+            self.load_torchvision(state_dict)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
         """Return A1's, A2's and Mixed_6d's features."""
@@ -105,10 +110,18 @@ class InceptionV3Stem(Stem):
             )
         self.load_state_dict({name: state_dict[name] for name in own})
 
-    def _read(self, weights: str) -> dict[str, Tensor]:
-        if weights == "imagenet":
-            return torchvision_state_dict(Inception_V3_Weights.IMAGENET1K_V1, "a state dict of torchvision's inception_v3")
-        return read_state_dict(weights)
+    def _read(self, weights: str) -> dict[str, Tensor] | None:
+        if weights == "none":
+            return None
+        if weights not in ("auto", "imagenet"):
+            return read_state_dict(weights)
+        try:
+            return torchvision_state_dict(Inception_V3_Weights.IMAGENET1K_V1)
+        except UserError as error:
+            if weights == "imagenet":
+                raise
+            log.warning("TRAINING FROM SCRATCH: %s; stem.weights=imagenet makes this an error", error)
+            return None
 
     def _initialize(self) -> None:
         # torchvision's own initialisation of this network, needed only where it is trained from scratch

@@ -6,6 +6,7 @@ from urllib.error import URLError
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.models import WeightsEnum
 
 from spg_lightning.errors import UserError
 
@@ -31,20 +32,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return state_dict
 
 
-def torchvision_state_dict(weights: object, file_hint: str) -> dict[str, Tensor]:
+def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
     """Return the state dict of a torchvision weights enum entry, downloaded once into torch's hub folder.
 
     Raises:
         UserError: there is no network and no cached file.
     """
     try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))  # type: ignore[attr-defined]
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError) as error:
-        name = Path(weights.url).name  # type: ignore[attr-defined]
+        name, folder = Path(weights.url).name, Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
-            f"stem.weights=imagenet: {name} could not be downloaded ({first_line(error)}); put that file into "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or set stem.weights=<its path> ({file_hint}), "
-            "or train from scratch with stem.weights=none"
+            f"ImageNet weights {name} cannot be downloaded ({first_line(error)}); put that file into {folder}, "
+            "or set stem.weights=<its path>, or stem.weights=none to train from scratch"
         ) from error
 
 

@@ -1,0 +1,107 @@
+"""From a config to objects: the only place that instantiates."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from spg_lightning.checkpoints.store import Description, read_checkpoint
+from spg_lightning.datamodule import PhotoDataModule
+from spg_lightning.errors import UserError
+from spg_lightning.module import SPGModule
+from spg_lightning.spg.network import SPGNetwork
+from spg_lightning.stems.weights import first_line
+
+TRUSTED = ("spg_lightning.",)  # what a checkpoint's config may construct
+
+
+def make(node: Any, **kwargs: Any) -> Any:
+    """Instantiate a config node, with plain Python containers in it.
+
+    Raises:
+        UserError: a constructor refused its arguments.
+    """
+    try:
+        return instantiate(node, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        raise find_user_error(error) or UserError(_short(error)) from error
+
+
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the `UserError` that led to `error`, if one did."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _short(error: InstantiationException) -> str:
+    cause = error.__cause__
+    key = str(error).rsplit("full_key:", 1)[-1].strip() if "full_key:" in str(error) else "config"
+    return f"{key}: {first_line(cause if cause else error)}"
+
+
+def build_data(cfg: DictConfig) -> PhotoDataModule:
+    """Return the data module of a run."""
+    data = make(cfg.data)
+    assert isinstance(data, PhotoDataModule)
+    return data
+
+
+def build_network(cfg: DictConfig, num_classes: int) -> SPGNetwork:
+    """Return the network of a run."""
+    network = make(cfg.method.network, num_classes=num_classes)
+    assert isinstance(network, SPGNetwork)
+    return network
+
+
+def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
+    """Return the LightningModule of a run around its network."""
+    module = make(cfg.module, network=network)
+    assert isinstance(module, SPGModule)
+    return module
+
+
+def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out."""
+    callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
+    trainer = make(cfg.trainer, callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
+    assert isinstance(trainer, pl.Trainer)
+    return trainer
+
+
+def load_network(path: str | Path) -> tuple[SPGNetwork, Description]:
+    """Rebuild the network of a checkpoint, in evaluation mode, and return it with the checkpoint's description.
+
+    Raises:
+        UserError: not a checkpoint of this package, or one whose config would construct something foreign.
+    """
+    description, state_dict = read_checkpoint(path)
+    cfg = OmegaConf.create(description.config)
+    node = OmegaConf.to_container(cfg.method.network, resolve=True)
+    _refuse_foreign(node, path)
+    assert isinstance(node, dict)
+    node["stem"]["weights"] = "none"  # they come from the checkpoint
+    network = make(node, num_classes=len(description.class_names))
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes") from error
+    return network.eval(), description
+
+
+def _refuse_foreign(node: Any, path: str | Path) -> None:
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None and not str(target).startswith(TRUSTED):
+            raise UserError(f"checkpoint={path} would construct {target}, which is none of this package's parts; refused")
+        for value in node.values():
+            _refuse_foreign(value, path)
+    elif isinstance(node, list):
+        for value in node:
+            _refuse_foreign(value, path)

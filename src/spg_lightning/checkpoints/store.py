@@ -1,0 +1,112 @@
+"""Checkpoints that describe themselves: from the file alone the network is rebuilt, without running code stored in it."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from spg_lightning.errors import UserError
+from spg_lightning.stems.weights import first_line
+
+KEY = "spg_lightning"
+FORMAT = 1
+NETWORK_PREFIX = "network."
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint says of itself, as plain data.
+
+    Attributes:
+        config: the run's resolved config.
+        class_names: in the order of the labels.
+        crop: side of the network's square input in pixels.
+        localization: score_map and threshold chosen on validation; empty before the evaluation.
+    """
+
+    config: dict[str, Any]
+    class_names: tuple[str, ...]
+    crop: int
+    localization: dict[str, Any]
+
+
+class DescribeCheckpoint(pl.Callback):
+    """Adds the description to every checkpoint that the trainer writes."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write the description into `checkpoint`."""
+        checkpoint[KEY] = _as_plain(self.description)
+
+
+def add_localization(path: Path, score_map: str, threshold: float) -> None:
+    """Write the map and threshold chosen on validation into a checkpoint; the file is replaced whole or not at all."""
+    checkpoint = _read(path)
+    checkpoint[KEY]["localization"] = {"score_map": score_map, "threshold": threshold}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
+    os.close(handle)
+    try:
+        torch.save(checkpoint, temporary)
+        Path(temporary).chmod(path.stat().st_mode)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path) -> tuple[Description, dict[str, Tensor]]:
+    """Return a checkpoint's description and the network's state dict.
+
+    Raises:
+        UserError: no such file, damaged, or not a checkpoint of this package.
+    """
+    checkpoint = _read(Path(path).expanduser())
+    said = checkpoint[KEY]
+    description = Description(
+        config=said["config"],
+        class_names=tuple(said["class_names"]),
+        crop=said["crop"],
+        localization=said["localization"],
+    )
+    state_dict = {
+        name.removeprefix(NETWORK_PREFIX): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(NETWORK_PREFIX)
+    }
+    return description, state_dict
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"checkpoint={path}: no such file; training writes checkpoints/last.ckpt in its run folder")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file makes the reader say
+        raise UserError(
+            f"checkpoint={path} is damaged or no checkpoint ({first_line(error)}); give a .ckpt written by spg_lightning.train"
+        ) from error
+    if not isinstance(checkpoint, Mapping) or KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise UserError(
+            f"checkpoint={path} was not written by spg_lightning; import published weights with "
+            "spg_lightning.checkpoints.import_published"
+        )
+    if checkpoint[KEY]["format"] != FORMAT:
+        raise UserError(f"checkpoint={path} has format {checkpoint[KEY]['format']}; this version reads format {FORMAT}")
+    return dict(checkpoint)
+
+
+def _as_plain(description: Description) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "config": description.config,
+        "class_names": list(description.class_names),
+        "crop": description.crop,
+        "localization": dict(description.localization),
+    }

@@ -1,0 +1,148 @@
+"""The thin shell around every verb: compose with Hydra, turn a user's mistake into one line and exit code 1."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from spg_lightning.build import find_user_error
+from spg_lightning.errors import UserError, nearest
+
+CONFIGS = "pkg://spg_lightning.conf"
+
+
+def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
+    """Return the config of a verb, as its command line with these overrides would see it.
+
+    Give `output_dir=...` among the overrides: outside the command line there is no run folder to take it from.
+    """
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+        return hydra.compose(verb, overrides=overrides or [])
+
+
+def run(verb: str, function: Callable[[DictConfig], Any]) -> None:
+    """Run a verb from the command line."""
+    debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
+
+    def task(cfg: DictConfig) -> None:
+        _guard(lambda: function(cfg), debug)
+
+    _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
+    hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
+
+
+def _guard(function: Callable[[], Any], debug: bool) -> None:
+    """Call, and end with one line where the user has to mend something. Our own mistakes keep their traceback."""
+    try:
+        function()
+    except Exception as error:
+        known = _as_user_error(error)
+        if known is None:
+            traceback.print_exc()
+        else:
+            if debug:
+                traceback.print_exc()
+            print(f"error: {known}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _as_user_error(error: BaseException) -> UserError | None:
+    if found := find_user_error(error):
+        return found
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return UserError(" ".join(str(error).split("\n")[0].split()))
+    return None
+
+
+# --- overrides: say what is wrong with them, and what was probably meant, before anything starts ----------------------
+
+
+def _check_overrides(verb: str, arguments: list[str]) -> None:
+    """Compose once by ourselves, so that a wrong override gets one line instead of Hydra's report."""
+    words = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    if any(word in ("--help", "-h", "--hydra-help", "--info", "-i") for word in arguments):
+        return
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UserError(f"cannot read an override: {_first_sentence(error)} Quote values that hold = , or spaces.") from error
+    single = [_first_choice(override) for override in parsed]
+    try:
+        cfg = compose(verb, [word for word in single if not word.startswith(("hydra.", "hydra/", "+hydra"))])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(verb, error, parsed)) from error
+    for key, value in _walk(OmegaConf.to_container(cfg, resolve=False)):
+        if value == "???":
+            raise UserError(f"{key}=... is needed; see python -m spg_lightning.{verb} --help for examples")
+
+
+def _first_choice(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    prefix = str(override.input_line).split("=", 1)[0]
+    return f"{prefix}={next(iter(override.sweep_string_iterator()))}"
+
+
+def _explain(verb: str, error: Exception, overrides: list[Override]) -> str:
+    text = str(error)
+    keys = _all_keys(verb)
+    for override in overrides:
+        key = override.key_or_group
+        if f"'{key}'" in text or f"'{key.rsplit('.', 1)[-1]}'" in text:
+            if choices := _choices(key):
+                value = str(override.value())
+                if value not in choices:
+                    return f"{key}={value} does not exist; choose from {', '.join(choices)}.{nearest(value, choices)}"
+            if key not in keys:
+                return f"{key} is no key of this config.{_nearest_key(key, keys)} --help lists all; +{key}=... adds a new one"
+    return _first_sentence(error)
+
+
+def _first_sentence(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error).split("\n")[0]).strip()
+
+
+def _all_keys(verb: str) -> list[str]:
+    """Return every key and group of a verb's default config, dotted."""
+    return [key for key, _ in _walk(OmegaConf.to_container(compose(verb), resolve=False))]
+
+
+def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every dotted key below a plain config node with its value."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}", value
+            yield from _walk(value, f"{prefix}{name}.")
+
+
+def _nearest_key(key: str, keys: list[str]) -> str:
+    """Suggest by the whole path, or else by its last part alone."""
+    if hint := nearest(key, keys):
+        return hint
+    last = key.rsplit(".", 1)[-1]
+    by_last = {candidate.rsplit(".", 1)[-1]: candidate for candidate in reversed(keys)}
+    found = nearest(last, by_last)
+    return f" Did you mean '{by_last[found.split(chr(39))[1]]}'?" if found else ""
+
+
+def _choices(group: str) -> list[str]:
+    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            return list(loader.get_group_options(group))
+        except HydraException:
+            return []
+        finally:
+            GlobalHydra.instance().clear()
+

@@ -1,0 +1,170 @@
+"""Glue between records and Lightning: splits, loaders, and samplers that count every image once."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int
+from torch.utils.data import DataLoader, Sampler
+
+from spg_lightning.data.photos import Batch, PhotoDataset, collate
+from spg_lightning.data.records import Records, Splits, hold_out
+from spg_lightning.data.transforms import test_transform, train_transform
+from spg_lightning.errors import UserError
+from spg_lightning.localization.scan import scale_boxes
+
+
+class PhotoDataModule(pl.LightningDataModule):
+    """Train, val and test photos of a reader.
+
+    Args:
+        reader: returns the `Splits`; called in `setup`, so that constructing touches no disk.
+        resize, crop: sides in pixels: training photos become resize x resize with a random crop x crop window, the
+            others crop x crop.
+        batch_size: training photos a step and process.
+        eval_batch_size: photos a step of validation and test.
+        num_workers: loader processes.
+        val_share: of the training photos of each class, held out where the reader brings no validation part.
+        on_broken: "skip" or "error", see `PhotoDataset`.
+        seed: of the held-out part and of the order of training photos.
+    """
+
+    def __init__(
+        self,
+        reader: Callable[[], Splits],
+        resize: int,
+        crop: int,
+        batch_size: int,
+        eval_batch_size: int,
+        num_workers: int,
+        val_share: float,
+        on_broken: str,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if not 0 < crop <= resize:
+            raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
+        if not 0 < val_share < 1:
+            raise UserError(f"data.val_share={val_share:g}: choose a share between 0 and 1")
+        self.reader, self.resize, self.crop = reader, resize, crop
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.val_share, self.on_broken, self.seed = val_share, on_broken, seed
+        self.records: dict[str, Records] = {}
+
+    def prepare_data(self) -> None:
+        """Make what is made on first use (one process a machine)."""
+        self.reader()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the records, once."""
+        if self.records:
+            return
+        splits = self.reader()
+        train, val = splits.train, splits.val
+        if val is None:
+            train, val = hold_out(train, self.val_share, self.seed)
+        self.records = {"train": train, "val": val, "test": splits.test}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        self.setup()
+        return self.records["train"].class_names
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Width and height of the network's input, in which boxes are compared."""
+        return self.crop, self.crop
+
+    def ground_truth(self, split: str, indices: list[int]) -> list[Int[np.ndarray, "n 4"]]:
+        """Return the boxes of photos of a split, scaled to the frame."""
+        records = self.records[split]
+        return [scale_boxes(records.boxes_of(i), tuple(records.sizes[i]), self.frame) for i in indices]
+
+    def dataset(self, split: str) -> PhotoDataset:
+        """Return the photos of a split as evaluation sees them."""
+        return PhotoDataset(self.records[split], test_transform(self.crop), self.on_broken, with_masks=True)
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        """Return shuffled batches of one size; what does not fill the last batch waits for the next epoch's shuffle."""
+        dataset = PhotoDataset(
+            self.records["train"], train_transform(self.resize, self.crop), self.on_broken, with_masks=False
+        )
+        if len(dataset) < self.batch_size * self._processes()[1]:
+            raise UserError(
+                f"dataset.batch_size={self.batch_size} is more than the {len(dataset)} training photos; choose a smaller one"
+            )
+        sampler = ProcessSampler(len(dataset), *self._processes(), shuffle_seed=self.seed)
+        return self._loader(dataset, sampler, self.batch_size, drop_last=True)
+
+    def val_dataloader(self) -> "DataLoader[Batch]":
+        """Return the validation photos, each once over all processes."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> "DataLoader[Batch]":
+        """Return the test photos, each once over all processes."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> "DataLoader[Batch]":
+        dataset = self.dataset(split)
+        return self._loader(dataset, ProcessSampler(len(dataset), *self._processes()), self.eval_batch_size)
+
+    def _loader(
+        self, dataset: PhotoDataset, sampler: "ProcessSampler", batch_size: int, drop_last: bool = False
+    ) -> "DataLoader[Batch]":
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_seed_transforms if self.num_workers else None,
+        )
+
+    def _processes(self) -> tuple[int, int]:
+        """Return this process's number and how many there are."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+class ProcessSampler(Sampler[int]):
+    """Deals 0 .. size - 1 to the processes: each index once, no padding.
+
+    Args:
+        size: how many indices.
+        rank, world_size: this process and how many there are.
+        shuffle_seed: shuffles anew each epoch, the same in all processes, and deals every process equally many (the few
+            that are over wait for another epoch's shuffle); None keeps the order and deals everything.
+    """
+
+    def __init__(self, size: int, rank: int, world_size: int, shuffle_seed: int | None = None) -> None:
+        self.size, self.rank, self.world_size, self.shuffle_seed = size, rank, world_size, shuffle_seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's shuffle; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle_seed is None:
+            return iter(range(self.rank, self.size, self.world_size))
+        order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
+        return iter(order[self.rank : len(self) * self.world_size : self.world_size].tolist())
+
+    def __len__(self) -> int:
+        if self.shuffle_seed is None:
+            return math.ceil((self.size - self.rank) / self.world_size)
+        return self.size // self.world_size
+
+
+def _seed_transforms(worker: int) -> None:
+    """Make albumentations draw from this worker's seed, which torch derives from the run's."""
+    info = torch.utils.data.get_worker_info()
+    assert info is not None
+    assert isinstance(info.dataset, PhotoDataset)
+    info.dataset.transform.set_random_seed(info.seed % 2**32)

@@ -1,0 +1,81 @@
+"""From one score map and its ground truth to boxes and overlaps at every threshold."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from spg_lightning.errors import UserError
+from spg_lightning.localization.component_tree import scan_levels
+
+NUM_THRESHOLDS = 1000
+
+
+def default_thresholds(count: int = NUM_THRESHOLDS) -> Float[np.ndarray, " T"]:
+    """Return the benchmark's thresholds 0, 1/count, ... below 1."""
+    return np.arange(0, 1, 1 / count)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One map at all thresholds. Arrays go by level: threshold t means level int(t * top).
+
+    Attributes:
+        top: highest value of the map as uint8.
+        largest_box: (256, 4) x0 y0 x1 y1 of the largest contour, in the map's pixels, corners inclusive.
+        largest_iou: (256,) its best IoU with any ground-truth box.
+        all_iou: (256,) the best IoU of any contour with any ground-truth box.
+    """
+
+    top: int
+    largest_box: Int[np.ndarray, "256 4"]
+    largest_iou: Float[np.ndarray, "256"]
+    all_iou: Float[np.ndarray, "256"]
+
+    def levels(self, thresholds: Float[np.ndarray, " T"]) -> Int[np.ndarray, " T"]:
+        """Return the level of each threshold."""
+        return (thresholds * self.top).astype(np.int64)
+
+
+def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UInt8[np.ndarray, "Y X"]:
+    """Return a map in [0, 1] as uint8(map * 255), the benchmark's resolution.
+
+    Raises:
+        UserError: values that are not finite or outside [0, 1], or not a map of floats.
+    """
+    if score_map.ndim != 2 or not np.issubdtype(score_map.dtype, np.floating):
+        raise UserError(f"{name}: expected a (height, width) array of floats, got {score_map.shape} {score_map.dtype}")
+    low, high = score_map.min(), score_map.max()
+    if not (low >= 0 and high <= 1):  # also false for NaN
+        raise UserError(f"{name}: values must lie in [0, 1]; found {low:g} to {high:g}; normalise each map to its range")
+    return (score_map * 255).astype(np.uint8)
+
+
+def scan(score_map: Float[np.ndarray, "Y X"], boxes: Int[np.ndarray, "n 4"], name: str = "score map") -> Scan:
+    """Scan a map against ground-truth boxes x0 y0 x1 y1 in the map's pixels (see `component_tree` for the rules).
+
+    Raises:
+        UserError: see `quantize`.
+    """
+    image = np.ascontiguousarray(quantize(score_map, name))
+    largest_box, largest_iou, all_iou = scan_levels(image, np.ascontiguousarray(boxes, dtype=np.int64).reshape(-1, 4))
+    return Scan(int(image.max()), largest_box, largest_iou, all_iou)
+
+
+def scale_boxes(
+    boxes: Float[np.ndarray, "n 4"], size: tuple[int, int], frame: tuple[int, int]
+) -> Int[np.ndarray, "n 4"]:
+    """Scale boxes from a photo of `size` (width, height) to `frame` and truncate to integers, as the benchmark does."""
+    factor = np.array([frame[0] / size[0], frame[1] / size[1]] * 2)
+    return (boxes * factor).astype(np.int64)
+
+
+def box_in_photo(
+    box: Int[np.ndarray, "4"], frame: tuple[int, int], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return a contour's box in the pixels of a photo of `size` (width, height), at most the photo itself."""
+    x0, y0, x1, y1 = box
+    across, down = size[0] / frame[0], size[1] / frame[1]
+    # the far corner was clipped to the last pixel of the map; there the box reaches the photo's edge
+    far_x, far_y = frame[0] if x1 == frame[0] - 1 else x1, frame[1] if y1 == frame[1] - 1 else y1
+    return float(x0 * across), float(y0 * down), float(far_x * across), float(far_y * down)

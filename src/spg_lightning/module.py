@@ -1,0 +1,124 @@
+"""The LightningModule: calls network, loss and metrics, and logs. Nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from spg_lightning.data.photos import Batch
+from spg_lightning.errors import UserError
+from spg_lightning.localization.metrics import Curves, LocalizationMetric
+from spg_lightning.spg.network import SPGNetwork, SPGOutput
+from spg_lightning.spg.score_maps import SCORE_MAPS, choose
+
+Loss = Callable[[SPGOutput, Tensor], dict[str, Tensor]]
+
+
+class SPGModule(pl.LightningModule):
+    """Trains an SPG network and counts localizations of its score maps.
+
+    Args:
+        network: with its stem.
+        loss: output and labels -> named terms and `total`.
+        optimizer: network -> optimizer.
+        schedule: optimizer, total_steps, steps_per_epoch -> scheduler, stepped after each step.
+        score_map: "auto" for all the network has, or one name.
+        num_thresholds: of the localization metric.
+        freeze: "none", or "a1" to hold the stem up to A1 still.
+    """
+
+    def __init__(
+        self,
+        network: SPGNetwork,
+        loss: Loss,
+        optimizer: Callable[[SPGNetwork], torch.optim.Optimizer],
+        schedule: Callable[..., Any],
+        score_map: str,
+        num_thresholds: int,
+        freeze: str,
+    ) -> None:
+        super().__init__()
+        if freeze not in ("none", "a1"):
+            raise UserError(f"module.freeze={freeze}: choose none or a1")
+        if freeze == "a1":
+            network.stem.freeze_a1()
+        # depthwise and dense convolutions are both faster with channels last, on the CPU, too
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
+        self.score_maps = choose(score_map, network.branches)
+        self.branches = tuple({branch for name in self.score_maps for branch in SCORE_MAPS[name].branches})
+        self.meters = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
+        self.curves: dict[str, dict[str, Curves]] = {}
+
+    def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
+        """Return the network's output for uint8 RGB images (B, 3, Y, X)."""
+        inputs = self.network.stem.normalize(images).contiguous(memory_format=torch.channels_last)
+        return self.network(inputs, branches)
+
+    def training_step(self, batch: Batch | None, batch_index: int) -> Tensor | None:
+        """Return the total loss; None for a batch of broken photos alone."""
+        if batch is None:
+            return None
+        terms = self.loss(self(batch["image"]), batch["label"])
+        self.log_dict({f"train/loss_{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch["label"]))
+        self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))
+        return terms["total"]
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer and its schedule, one factor a step."""
+        optimizer = self.optimizer(self.network)
+        total = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        scheduler = self.schedule(optimizer, total_steps=total, steps_per_epoch=max(total // max(epochs, 1), 1))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the counts of before."""
+        self._reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the counts of before."""
+        self._reset()
+
+    def validation_step(self, batch: Batch | None, batch_index: int) -> None:
+        """Count a batch of validation photos."""
+        self._count(batch, "val")
+
+    def test_step(self, batch: Batch | None, batch_index: int) -> None:
+        """Count a batch of test photos."""
+        self._count(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the curves; log errors at the thresholds that are best on these photos."""
+        curves = self._keep("val")
+        best = {name: 100 - float(c.accuracy("gt_known").max()) for name, c in curves.items()}
+        for name, error in best.items():
+            self.log(f"val/{name}/gt_known_error", error)
+        any_map = next(iter(curves.values()))
+        self.log("val/gt_known_error", min(best.values()), prog_bar=True)
+        self.log("val/cls_top1_error", 100 - 100 * any_map.top1 / max(any_map.num_images, 1), prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the curves; what they mean is decided with the threshold from validation."""
+        self._keep("test")
+
+    def _reset(self) -> None:
+        for meter in self.meters.values():
+            meter.reset()  # type: ignore[operator]
+
+    def _keep(self, split: str) -> dict[str, Curves]:
+        self.curves[split] = {name: meter.compute() for name, meter in self.meters.items()}  # type: ignore[operator]
+        return self.curves[split]
+
+    def _count(self, batch: Batch | None, split: str) -> None:
+        if batch is None:
+            return
+        labels = batch["label"]
+        output = self(batch["image"], self.branches)
+        ranked = output.logits.topk(min(5, output.logits.shape[1]), dim=1).indices == labels[:, None]
+        boxes = self.trainer.datamodule.ground_truth(split, batch["index"].tolist())  # type: ignore[attr-defined]
+        count = dict(boxes=boxes, top1=ranked[:, 0], top5=ranked.any(1), masks=batch["mask"])
+        for name, meter in self.meters.items():
+            meter.update(SCORE_MAPS[name].compute(output, labels)[:, 0], **count)  # type: ignore[operator]

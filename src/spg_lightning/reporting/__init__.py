@@ -1,0 +1,1 @@
+"""Overlays, gallery, tables, plots."""
