@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger
 
 from spg_lightning.build import build_data, build_module, build_network, build_trainer
 from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add_localization
@@ -101,7 +102,8 @@ def _report(
     write_json(folder / "metrics.json", evaluation.metrics)
     write_score_map_table(folder / "score_maps.csv", evaluation)
     for logger in trainer.loggers:
-        logger.log_metrics(evaluation.metrics, step=trainer.global_step)
+        if not isinstance(logger, CSVLogger):  # metrics.json and score_maps.csv hold them; one row would widen every other
+            logger.log_metrics(evaluation.metrics, step=trainer.global_step)
     if cfg.gallery_images:
         write_gallery(
             folder / "gallery", module.network, data, module.loss, evaluation.score_map, evaluation.threshold,

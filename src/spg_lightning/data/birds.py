@@ -82,16 +82,13 @@ class _Bird:
         self.rng, self.canvas, self.mask, self.species = rng, canvas, mask, species
         height, width = mask.shape
         self.flying = rng.random() < 0.25
-        self.scale = min(height, width) * rng.uniform(0.13, 0.27)
+        self.scale = min(height, width) * rng.uniform(0.17, 0.29)
         self.tilt = np.deg2rad(rng.uniform(-25, 10) if self.flying else rng.uniform(-55, 5))
         self.side = rng.choice([-1.0, 1.0])
         self.slim = rng.uniform(0.46, 0.64)
         self.tail = rng.uniform(0.6, 1.5)
-        reach = 1.35 * self.scale
-        self.centre = (
-            rng.uniform(min(reach, width / 2), max(width - reach, width / 2)),
-            rng.uniform(min(reach, height / 2), max(height - reach, height / 2)),
-        )
+        # photographers aim at the bird, but not exactly
+        self.centre = tuple(side * np.clip(rng.normal(0.5, 0.13), 0.2, 0.8) for side in (width, height))
         self.body = self._plumage(species.body)
         self.wing = self._plumage(species.wing)
 

@@ -1,0 +1,111 @@
+"""Metrics in closed form, and what no split of the images may change."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from spg_lightning.errors import UserError
+from spg_lightning.localization import LocalizationMetric, floors, pixel_average_precision, pixel_histograms, summarize
+from spg_lightning.localization.pixels import histogram_edges
+from spg_lightning.localization.scan import box_in_photo, default_thresholds, scan
+
+
+def images(count, seed=0):
+    rng = np.random.default_rng(seed)
+    maps = torch.from_numpy(rng.random((count, 6, 6)).repeat(4, 1).repeat(4, 2).astype(np.float32))
+    corners = np.sort(rng.integers(0, 24, (count, 2, 2)), axis=1).reshape(count, 1, 4)
+    right = torch.from_numpy(rng.random((count, 2)) > 0.4)
+    masks = torch.from_numpy(rng.random((count, 24, 24)) > 0.7)
+    return maps, list(corners), right[:, 0], right.any(1), masks
+
+
+def counted(parts):
+    metric = LocalizationMetric(num_thresholds=100)
+    for part in parts:
+        metric.update(*part)
+    return metric
+
+
+def sliced(data, start, stop):
+    return tuple(column[start:stop] for column in data)
+
+
+def test_one_image_in_closed_form():
+    score_map = torch.zeros(1, 20, 20)
+    score_map[0, 5:15, 5:15] = 0.5
+    score_map[0, 5:9, 5:9] = 1.0
+    truth = [np.array([[5, 5, 14, 14]])]
+    curves = counted([(score_map, truth, torch.tensor([False]), torch.tensor([True]))]).compute()
+    # up to 0.49 the box is 5..15 (IoU 100 / 121), above it 5..9 (25 / 100): wrong at every IoU
+    assert curves.hits[0].tolist() == [1] * 50 + [0] * 50
+    assert curves.hits[1].sum() == 0
+    assert curves.hits[2].tolist() == curves.hits[0].tolist()
+    metrics = summarize(curves, curves)
+    assert metrics["gt_known_error"] == 0
+    assert metrics["loc_top1_error"] == 100
+    assert metrics["loc_top5_error"] == 0
+    assert metrics["cls_top1_error"] == 100
+    assert metrics["max_box_acc_iou70"] == metrics["max_box_acc_v2"] == 100
+    assert metrics["threshold"] == 0.25  # the middle of the best run
+    assert "pxap" not in metrics
+
+
+def test_any_split_gives_identical_states():
+    data = images(23)
+    whole = counted([data])
+    parts = counted([sliced(data, i, i + 5) for i in range(0, 23, 5)])
+    ranks = [counted([sliced(data, *edge)]) for edge in ((0, 7), (7, 8), (8, 23))]
+    for name in ("hits", "pixels", "counts"):
+        assert torch.equal(getattr(whole, name), getattr(parts, name))
+        assert torch.equal(getattr(whole, name), sum(getattr(rank, name) for rank in ranks))
+
+
+def test_the_threshold_of_val_is_applied_to_test():
+    val, test = (counted([images(30, seed)]).compute() for seed in (1, 2))
+    metrics = summarize(test, val)
+    at = val.best("gt_known")
+    assert metrics["gt_known_error"] == pytest.approx(100 - 100 * test.hits[0][at] / 30)
+    assert metrics["gt_known_error_oracle"] == pytest.approx(100 - 100 * test.hits[0].max() / 30)
+    assert metrics["gt_known_error_oracle"] <= metrics["gt_known_error"] <= metrics["loc_top5_error"]
+    assert "gt_known_error" not in summarize(test, None)
+
+
+def test_pixel_average_precision_against_scikit_learn():
+    rng = np.random.default_rng(0)
+    thresholds = default_thresholds(100)
+    scores = rng.integers(0, 100, (40, 40)) / 100 + 0.005
+    mask = rng.random((40, 40)) < scores
+    ours = pixel_average_precision(pixel_histograms(scores, mask, histogram_edges(thresholds)))
+    # the benchmark's sum leaves out the step to the highest bin, whose recall is 0 at the upper end
+    assert ours == pytest.approx(100 * average_precision_score(mask.ravel(), scores.ravel()), abs=0.05)
+
+
+def test_ignored_pixels_do_not_count():
+    scores, mask = np.array([[0.9, 0.2, 0.8]], np.float32), np.array([[True, False, False]])
+    edges = histogram_edges(default_thresholds(10))
+    assert pixel_histograms(scores, mask, edges).sum() == 3
+    assert pixel_histograms(scores, mask, edges, np.array([[False, False, True]])).sum() == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.5, -0.1, float("inf")])
+def test_a_map_outside_0_1_is_refused(value):
+    score_map = np.full((4, 4), 0.5, np.float32)
+    score_map[1, 2] = value
+    with pytest.raises(UserError, match=r"photo 7: values must lie in \[0, 1\]"):
+        scan(score_map, np.zeros((0, 4), np.int64), name="photo 7")
+
+
+def test_floors():
+    centred = [np.array([[25, 25, 74, 74]])] * 3
+    corner = [np.array([[0, 0, 9, 9]])]
+    out = floors(test=centred + corner, val=centred, frame=(100, 100))
+    assert out["floor_center_gt_known_error"] == out["floor_center_gt_known_error_oracle"] == 25
+    assert out["floor_whole_gt_known_error"] == 100
+    whole = floors(test=[np.array([[0, 0, 99, 80]])], val=None, frame=(100, 100))
+    assert whole["floor_whole_gt_known_error"] == 0
+    assert "floor_center_gt_known_error" not in whole
+
+
+def test_a_box_at_the_maps_edge_reaches_the_photos_edge():
+    assert box_in_photo(np.array([0, 10, 223, 100]), (224, 224), (448, 112)) == (0, 5, 448, 50)
