@@ -16,10 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from spg_lightning import train
 from spg_lightning.build import build_data, load_network
 from spg_lightning.cli import compose
 from spg_lightning.reporting.comparison import Column, write_comparison
-from spg_lightning.train import train
 
 METHODS = {"spg_plain": "SPG-plain", "spg": "SPG"}
 METRICS = {
@@ -52,7 +52,9 @@ def rows_of(folder: Path, method: str, seed: int) -> list[dict[str, object]]:
     with (folder / "score_maps.csv").open() as file:
         found = list(csv.DictReader(file))
     return [
-        {**common, **row, "chosen": int(row["score_map"] == facts["score_map"])} for row in found if row["split"] == "test"
+        {**common, **row, "chosen": int(row["score_map"] == facts["score_map"])}
+        for row in found
+        if row["split"] == "test"
     ]
 
 
@@ -79,10 +81,16 @@ def table(rows: list[dict[str, object]]) -> list[list[str]]:
             out.append([METHODS[method], name, *cells([r for r in of_method if r["score_map"] == name])])
         if len({r["score_map"] for r in of_method}) > 2:
             picked = sorted({str(r["score_map"]) for r in of_method if r["chosen"]})
-            out.append([METHODS[method], f"chosen on val: {', '.join(picked)}", *cells([r for r in of_method if r["chosen"]])])
+            out.append(
+                [METHODS[method], f"chosen on val: {', '.join(picked)}", *cells([r for r in of_method if r["chosen"]])]
+            )
     floors = [r for r in rows if r["method"] == rows[0]["method"] and not r["score_map"]]
     for name, text in (("center", "centred box"), ("whole", "whole image")):
-        renamed = [{**r, "metric": str(r["metric"]).removeprefix(f"floor_{name}_")} for r in floors if f"_{name}_" in str(r["metric"])]
+        renamed = [
+            {**r, "metric": str(r["metric"]).removeprefix(f"floor_{name}_")}
+            for r in floors
+            if f"_{name}_" in str(r["metric"])
+        ]
         out.append(["floor", text, *cells(renamed)])
     return out
 
@@ -118,7 +126,9 @@ def main() -> None:
     markdown = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)]
     (args.output / "table.md").write_text("\n".join(markdown) + "\n")
 
-    shown = Table(title="test part, percent; errors: lower is better; threshold and map chosen on val", title_justify="left")
+    shown = Table(
+        title="test part, percent; errors: lower is better; threshold and map chosen on val", title_justify="left"
+    )
     for k, text in enumerate(header):
         shown.add_column(text.replace(" ", "\n") if k > 1 else text, justify="left" if k < 2 else "right")
     for line in lines:

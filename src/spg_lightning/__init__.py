@@ -1,1 +1,78 @@
-"""Self-produced Guidance for weakly supervised object localization."""
+"""Self-produced Guidance (SPG, ECCV 2018) for weakly supervised object localization.
+
+The verbs as plain functions, and the parts they are made of; each is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spg_lightning.build import build_data, build_module, build_network, build_trainer, load_network
+    from spg_lightning.checkpoints import import_published
+    from spg_lightning.cli import compose
+    from spg_lightning.data import PhotoDataset, Records, read_cub, read_toybirds
+    from spg_lightning.datamodule import PhotoDataModule
+    from spg_lightning.errors import UserError
+    from spg_lightning.evaluation import Evaluation, evaluate
+    from spg_lightning.localization import LocalizationMetric, floors, scan
+    from spg_lightning.module import SPGModule
+    from spg_lightning.prediction import Prediction, predict
+    from spg_lightning.spg import SPGNetwork, SPGOutput, Thresholds, spg_loss
+    from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, Stem
+    from spg_lightning.training import TrainResult, train
+
+_HOME = {
+    "build": ("build_data", "build_module", "build_network", "build_trainer", "load_network"),
+    "checkpoints": ("import_published",),
+    "cli": ("compose",),
+    "data": ("PhotoDataset", "Records", "read_cub", "read_toybirds"),
+    "datamodule": ("PhotoDataModule",),
+    "errors": ("UserError",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "localization": ("LocalizationMetric", "floors", "scan"),
+    "module": ("SPGModule",),
+    "prediction": ("Prediction", "predict"),
+    "spg": ("SPGNetwork", "SPGOutput", "Thresholds", "spg_loss"),
+    "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "Stem"),
+    "training": ("TrainResult", "train"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "EfficientNetLite0Stem",
+    "Evaluation",
+    "InceptionV3Stem",
+    "LocalizationMetric",
+    "PhotoDataModule",
+    "PhotoDataset",
+    "Prediction",
+    "Records",
+    "SPGModule",
+    "SPGNetwork",
+    "SPGOutput",
+    "Stem",
+    "Thresholds",
+    "TrainResult",
+    "UserError",
+    "build_data",
+    "build_module",
+    "build_network",
+    "build_trainer",
+    "compose",
+    "evaluate",
+    "floors",
+    "import_published",
+    "load_network",
+    "predict",
+    "read_cub",
+    "read_toybirds",
+    "scan",
+    "spg_loss",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

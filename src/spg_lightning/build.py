@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.checkpoints.store import Description, read_checkpoint
 from spg_lightning.datamodule import PhotoDataModule
-from spg_lightning.errors import UserError
+from spg_lightning.errors import UserError, find_user_error
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.stems.weights import first_line
@@ -29,15 +29,6 @@ def make(node: Any, **kwargs: Any) -> Any:
         return instantiate(node, _convert_="all", **kwargs)
     except InstantiationException as error:
         raise find_user_error(error) or UserError(_short(error)) from error
-
-
-def find_user_error(error: BaseException | None) -> UserError | None:
-    """Return the `UserError` that led to `error`, if one did."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _short(error: InstantiationException) -> str:
@@ -99,7 +90,9 @@ def _refuse_foreign(node: Any, path: str | Path) -> None:
     if isinstance(node, Mapping):
         target = node.get("_target_")
         if target is not None and not str(target).startswith(TRUSTED):
-            raise UserError(f"checkpoint={path} would construct {target}, which is none of this package's parts; refused")
+            raise UserError(
+                f"checkpoint={path} would construct {target}, which is none of this package's parts; refused"
+            )
         for value in node.values():
             _refuse_foreign(value, path)
     elif isinstance(node, list):

@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from spg_lightning.build import find_user_error
-from spg_lightning.errors import UserError, nearest
+import spg_lightning
+from spg_lightning.errors import UserError, find_user_error, nearest
 
 CONFIGS = "pkg://spg_lightning.conf"
 
@@ -31,12 +31,12 @@ def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
         return hydra.compose(verb, overrides=overrides or [])
 
 
-def run(verb: str, function: Callable[[DictConfig], Any]) -> None:
-    """Run a verb from the command line."""
+def run(verb: str) -> None:
+    """Run a verb from the command line: the package's function of that name, with the config of that name."""
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
 
     def task(cfg: DictConfig) -> None:
-        _guard(lambda: function(cfg), debug)
+        _guard(lambda: getattr(spg_lightning, verb)(cfg), debug)
 
     _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
     hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
@@ -76,7 +76,9 @@ def _check_overrides(verb: str, arguments: list[str]) -> None:
     try:
         parsed = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
-        raise UserError(f"cannot read an override: {_first_sentence(error)} Quote values that hold = , or spaces.") from error
+        raise UserError(
+            f"cannot read an override: {_first_sentence(error)} Quote values that hold = , or spaces."
+        ) from error
     single = [_first_choice(override) for override in parsed]
     try:
         cfg = compose(verb, [word for word in single if not word.startswith(("hydra.", "hydra/", "+hydra"))])
@@ -145,4 +147,3 @@ def _choices(group: str) -> list[str]:
             return []
         finally:
             GlobalHydra.instance().clear()
-

@@ -12,3 +12,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the choice most like `name`, or an empty string."""
     found = get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the `UserError` that led to `error`, if one did."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

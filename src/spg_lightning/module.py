@@ -45,7 +45,7 @@ class SPGModule(pl.LightningModule):
         if freeze == "a1":
             network.stem.freeze_a1()
         # depthwise and dense convolutions are both faster with channels last, on the CPU, too
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.score_maps = choose(score_map, network.branches)
         self.branches = tuple({branch for name in self.score_maps for branch in SCORE_MAPS[name].branches})
@@ -62,7 +62,9 @@ class SPGModule(pl.LightningModule):
         if batch is None:
             return None
         terms = self.loss(self(batch["image"]), batch["label"])
-        self.log_dict({f"train/loss_{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch["label"]))
+        self.log_dict(
+            {f"train/loss_{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch["label"])
+        )
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))
         return terms["total"]
 
@@ -119,6 +121,6 @@ class SPGModule(pl.LightningModule):
         output = self(batch["image"], self.branches)
         ranked = output.logits.topk(min(5, output.logits.shape[1]), dim=1).indices == labels[:, None]
         boxes = self.trainer.datamodule.ground_truth(split, batch["index"].tolist())  # type: ignore[attr-defined]
-        count = dict(boxes=boxes, top1=ranked[:, 0], top5=ranked.any(1), masks=batch["mask"])
+        count = {"boxes": boxes, "top1": ranked[:, 0], "top5": ranked.any(1), "masks": batch["mask"]}
         for name, meter in self.meters.items():
             meter.update(SCORE_MAPS[name].compute(output, labels)[:, 0], **count)  # type: ignore[operator]

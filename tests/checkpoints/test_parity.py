@@ -72,7 +72,10 @@ def test_outputs(case):
     if "maps" in expected:
         assert relative(output.class_maps, expected["maps"]) < 1e-4
         # stored as float16: half a unit in the last place below 1 is 2.4e-4
-        assert np.abs(attention(output, LABELS)[:, 0].detach().numpy() - expected["attention"].astype(np.float32)).max() < 5e-4
+        assert (
+            np.abs(attention(output, LABELS)[:, 0].detach().numpy() - expected["attention"].astype(np.float32)).max()
+            < 5e-4
+        )
     else:
         assert relative(class_map(output, LABELS)[:, 0], expected["score_map"]) < 1e-4
 

@@ -64,7 +64,9 @@ def test_pixel_average_precision(maps):
         images.setdefault(name, []).append(files)
 
     def read(file):
-        return cv2.resize(cv2.imread(str(FOLDER / "masks" / file), 0), (224, 224), interpolation=cv2.INTER_NEAREST) > 127
+        return (
+            cv2.resize(cv2.imread(str(FOLDER / "masks" / file), 0), (224, 224), interpolation=cv2.INTER_NEAREST) > 127
+        )
 
     for name, files in images.items():
         mask = np.any([read(f[0]) for f in files], axis=0)

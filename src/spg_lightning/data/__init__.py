@@ -5,4 +5,14 @@ from spg_lightning.data.photos import Batch, PhotoDataset, collate, read_photo
 from spg_lightning.data.records import Records, Splits, hold_out
 from spg_lightning.data.toybirds import read_toybirds
 
-__all__ = ["Batch", "PhotoDataset", "Records", "Splits", "collate", "hold_out", "read_cub", "read_photo", "read_toybirds"]
+__all__ = [
+    "Batch",
+    "PhotoDataset",
+    "Records",
+    "Splits",
+    "collate",
+    "hold_out",
+    "read_cub",
+    "read_photo",
+    "read_toybirds",
+]

@@ -37,15 +37,25 @@ class Species:
 
 SPECIES = (
     Species("Red_capped_Wren", (206, 38, 34), (228, 214, 196), (236, 226, 208), "cap", (168, 148, 124), (120, 98, 78)),
-    Species("Blue_masked_Tit", (238, 214, 72), (36, 84, 196), (238, 226, 120), "mask", (160, 160, 122), (104, 112, 112)),
+    Species(
+        "Blue_masked_Tit", (238, 214, 72), (36, 84, 196), (238, 226, 120), "mask", (160, 160, 122), (104, 112, 112)
+    ),
     Species("Golden_Crest", (246, 176, 24), (222, 148, 32), (206, 128, 40), "crest", (170, 146, 112), (124, 104, 74)),
     Species("Black_hooded_Finch", (26, 26, 32), (30, 30, 36), (38, 36, 40), "plain", (158, 140, 126), (98, 96, 98)),
-    Species("White_browed_Thrush", (112, 70, 42), (122, 78, 48), (240, 236, 228), "stripe", (164, 138, 110), (116, 92, 70)),
+    Species(
+        "White_browed_Thrush", (112, 70, 42), (122, 78, 48), (240, 236, 228), "stripe", (164, 138, 110), (116, 92, 70)
+    ),
     Species("Green_Sunbird", (26, 142, 84), (38, 158, 98), (18, 112, 92), "plain", (146, 156, 120), (92, 108, 86)),
-    Species("Violet_crested_Jay", (118, 52, 166), (142, 84, 186), (216, 200, 226), "crest", (152, 144, 146), (102, 94, 116)),
-    Species("Rose_faced_Sparrow", (150, 140, 132), (226, 92, 128), (236, 126, 150), "mask", (168, 146, 136), (116, 98, 92)),
+    Species(
+        "Violet_crested_Jay", (118, 52, 166), (142, 84, 186), (216, 200, 226), "crest", (152, 144, 146), (102, 94, 116)
+    ),
+    Species(
+        "Rose_faced_Sparrow", (150, 140, 132), (226, 92, 128), (236, 126, 150), "mask", (168, 146, 136), (116, 98, 92)
+    ),
 )
-PLUMAGE = np.array([(176, 150, 116), (140, 126, 112), (196, 186, 168), (120, 104, 84), (150, 152, 130), (170, 130, 100)])
+PLUMAGE = np.array(
+    [(176, 150, 116), (140, 126, 112), (196, 186, 168), (120, 104, 84), (150, 152, 130), (170, 130, 100)]
+)
 
 
 def draw_bird(
@@ -238,7 +248,15 @@ SCENES = (
     ((112, 140, 78), (184, 190, 132)),  # meadow
 )
 LEAVES = ((58, 104, 44), (92, 132, 58), (130, 150, 70), (150, 112, 58), (96, 74, 50), (178, 156, 92))
-BLOSSOMS = ((212, 60, 60), (240, 196, 60), (222, 120, 160), (128, 84, 180), (236, 232, 224), (60, 96, 190), (40, 36, 40))
+BLOSSOMS = (
+    (212, 60, 60),
+    (240, 196, 60),
+    (222, 120, 160),
+    (128, 84, 180),
+    (236, 232, 224),
+    (60, 96, 190),
+    (40, 36, 40),
+)
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
@@ -263,7 +281,14 @@ def _clutter(canvas: np.ndarray, rng: np.random.Generator, count: int, scale: fl
             middle = (start + end) / 2 + rng.normal(0, 0.12 * unit, 2)
             colour = np.array((88, 66, 48)) * rng.uniform(0.6, 1.5)
             curve = np.round(_bezier(start, middle, end)).astype(np.int32)
-            cv2.polylines(canvas, [curve], False, tuple(float(c) for c in colour), int(unit * rng.uniform(0.012, 0.05)), cv2.LINE_AA)
+            cv2.polylines(
+                canvas,
+                [curve],
+                False,
+                tuple(float(c) for c in colour),
+                int(unit * rng.uniform(0.012, 0.05)),
+                cv2.LINE_AA,
+            )
     for _ in range(count):
         at = rng.uniform(0, 1, 2) * (width, height)
         blossom = rng.random() < 0.35
@@ -274,9 +299,15 @@ def _clutter(canvas: np.ndarray, rng: np.random.Generator, count: int, scale: fl
         leaf = _ellipse((0, 0), axes, 24)
         turn = rng.uniform(0, np.pi)
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        cv2.fillPoly(canvas, [np.round((leaf @ rotation.T + at) * 16).astype(np.int32)], tuple(float(c) for c in colour), cv2.LINE_AA, shift=4)
+        cv2.fillPoly(
+            canvas,
+            [np.round((leaf @ rotation.T + at) * 16).astype(np.int32)],
+            tuple(float(c) for c in colour),
+            cv2.LINE_AA,
+            shift=4,
+        )
         if not blossom:
-            vein = np.round((np.array([[-length, 0], [length, 0]]) @ rotation.T + at)).astype(np.int32)
+            vein = np.round(np.array([[-length, 0], [length, 0]]) @ rotation.T + at).astype(np.int32)
             cv2.line(canvas, vein[0].tolist(), vein[1].tolist(), tuple(float(c) for c in colour * 0.75), 1, cv2.LINE_AA)
 
 

@@ -1,12 +1,12 @@
 """Read CUB-200-2011 from its official files (Wah et al., 2011).
 
-    images.txt               <image id> <path below images/>
-    image_class_labels.txt   <image id> <class id, from 1>
-    classes.txt              <class id> <name>
-    bounding_boxes.txt       <image id> <x> <y> <width> <height>, pixels
-    train_test_split.txt     <image id> <1 for train, 0 for test>
-    images/                  the photos
-    segmentations/           optional, here or beside the folder: one PNG a photo, foreground bright
+images.txt               <image id> <path below images/>
+image_class_labels.txt   <image id> <class id, from 1>
+classes.txt              <class id> <name>
+bounding_boxes.txt       <image id> <x> <y> <width> <height>, pixels
+train_test_split.txt     <image id> <1 for train, 0 for test>
+images/                  the photos
+segmentations/           optional, here or beside the folder: one PNG a photo, foreground bright
 """
 
 import logging
@@ -44,7 +44,11 @@ def read_cub(root: str) -> Splits:
     labels = _read(folder / "image_class_labels.txt", lambda words: int(words[0]), exactly=1)
     boxes = _read(folder / "bounding_boxes.txt", lambda words: tuple(map(float, words)), exactly=4)
     is_train = _read(folder / "train_test_split.txt", lambda words: {"0": False, "1": True}[words[0]], exactly=1)
-    for name, table in (("image_class_labels.txt", labels), ("bounding_boxes.txt", boxes), ("train_test_split.txt", is_train)):
+    for name, table in (
+        ("image_class_labels.txt", labels),
+        ("bounding_boxes.txt", boxes),
+        ("train_test_split.txt", is_train),
+    ):
         if lacking := [i for i in images if i not in table]:
             raise UserError(
                 f"{folder / name}: no row for image {lacking[0]} ({images[lacking[0]]})"
@@ -87,9 +91,7 @@ def _records(
     )
 
 
-def _read(
-    file: Path, parse: Callable[[list[str]], T], exactly: int | None = None, at_least: int = 0
-) -> dict[int, T]:
+def _read(file: Path, parse: Callable[[list[str]], T], exactly: int | None = None, at_least: int = 0) -> dict[int, T]:
     """Return id -> value of a list file; Windows line ends, a byte order mark and empty lines are accepted."""
     table: dict[int, T] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
@@ -102,7 +104,9 @@ def _read(
                 raise ValueError
             identity, value = int(words[0]), parse(values)
         except (ValueError, KeyError, IndexError):
-            raise UserError(f"{file}, line {number}: cannot read '{line.strip()[:80]}'; see the layout of CUB-200-2011") from None
+            raise UserError(
+                f"{file}, line {number}: cannot read '{line.strip()[:80]}'; see the layout of CUB-200-2011"
+            ) from None
         if identity in table:
             raise UserError(f"{file}, line {number}: id {identity} stands there twice; keep one row an id")
         table[identity] = value

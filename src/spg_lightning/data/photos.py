@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TypedDict
 
-import albumentations as A  # noqa: N812
+import albumentations as A
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -59,7 +59,9 @@ def read_photo(path: Path, upright: bool = False) -> UInt8[np.ndarray, "Y X 3"]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is broken ({str(error).splitlines()[0][:80] if str(error) else 'no photo'})") from error
+        raise UserError(
+            f"{path} is broken ({str(error).splitlines()[0][:80] if str(error) else 'no photo'})"
+        ) from error
 
 
 class PhotoDataset(Dataset):

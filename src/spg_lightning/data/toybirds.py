@@ -73,13 +73,17 @@ def _draw(folder: Path, num_train: int, num_test: int, seed: int) -> None:
     for part in ("images", "segmentations"):
         for name in classes:
             (folder / part / name).mkdir(parents=True)
-    lists: dict[str, list[str]] = {name: [] for name in ("images", "image_class_labels", "bounding_boxes", "train_test_split")}
+    lists: dict[str, list[str]] = {
+        name: [] for name in ("images", "image_class_labels", "bounding_boxes", "train_test_split")
+    }
     for number in range(num_train + num_test):
         label = number % len(classes)
         rng = np.random.default_rng([seed, number])
         picture, mask = birds.draw_bird(birds.SPECIES[label], rng, SIZES[rng.integers(len(SIZES))])
         name = f"{classes[label]}/{birds.SPECIES[label].name}_{number:05d}"
-        _write(folder / "images" / f"{name}.jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        _write(
+            folder / "images" / f"{name}.jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95]
+        )
         _write(folder / "segmentations" / f"{name}.png", mask.astype(np.uint8) * 255, [])
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         width, height = columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]

@@ -5,8 +5,8 @@ import os
 # albumentations asks the network for its newest version at import; nothing here may need a network
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402, N812
-import cv2  # noqa: E402
+import albumentations as A
+import cv2
 
 
 def train_transform(resize: int, crop: int) -> A.Compose:

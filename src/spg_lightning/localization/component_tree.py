@@ -137,7 +137,9 @@ def _half_areas(values, height, width):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sweep_components(values, height, width, boxes, want_all, all_iou, want_largest, largest_area, largest_start, largest_box):  # type: ignore[no-untyped-def]
+def _sweep_components(  # type: ignore[no-untyped-def]
+    values, height, width, boxes, want_all, all_iou, want_largest, largest_area, largest_start, largest_box
+):
     """Visit every 8-connected component of every level; raise `all_iou`, and the `largest_*` of the levels it stands at."""
     size = values.size
     order = _order(values, True)
@@ -177,7 +179,7 @@ def _sweep_components(values, height, width, boxes, want_all, all_iou, want_larg
                     if parent[j] < 0:
                         continue
                     other = _find(parent, j)
-                    if other == known or other == root:
+                    if other == known or other == root:  # noqa: SIM109 (numba compiles this to two comparisons)
                         continue
                 if since[other] > value:
                     # `other` stood unchanged for the levels value .. since - 1: close it
@@ -246,7 +248,9 @@ def _sweep_holes(values, filled, height, width, boxes, all_iou):  # type: ignore
             # a neighbour that has already joined the outside ends before this value
             stood = min(value, np.int16(filled[other]))
             if stood > since[other]:
-                iou = _best_iou(x0[other] - 1, y0[other] - 1, min(x1[other] + 2, width - 1), min(y1[other] + 2, height - 1), boxes)
+                iou = _best_iou(
+                    x0[other] - 1, y0[other] - 1, min(x1[other] + 2, width - 1), min(y1[other] + 2, height - 1), boxes
+                )
                 for level in range(since[other], stood):
                     all_iou[level] = max(all_iou[level], iou)
             since[other] = value
@@ -293,7 +297,9 @@ def scan_levels(image, boxes):  # type: ignore[no-untyped-def]
         _sweep_holes(values, filled, height, width, boxes, all_iou)
     largest_iou = np.zeros(LEVELS)
     for level in range(LEVELS):
-        largest_iou[level] = _best_iou(largest_box[level, 0], largest_box[level, 1], largest_box[level, 2], largest_box[level, 3], boxes)
+        largest_iou[level] = _best_iou(
+            largest_box[level, 0], largest_box[level, 1], largest_box[level, 2], largest_box[level, 3], boxes
+        )
         if all_iou[level] < 0:  # nothing above this level: the box 0 0 0 0
             all_iou[level] = largest_iou[level]
     return largest_box, largest_iou, all_iou

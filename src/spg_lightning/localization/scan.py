@@ -47,7 +47,9 @@ def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UI
         raise UserError(f"{name}: expected a (height, width) array of floats, got {score_map.shape} {score_map.dtype}")
     low, high = score_map.min(), score_map.max()
     if not (low >= 0 and high <= 1):  # also false for NaN
-        raise UserError(f"{name}: values must lie in [0, 1]; found {low:g} to {high:g}; normalise each map to its range")
+        raise UserError(
+            f"{name}: values must lie in [0, 1]; found {low:g} to {high:g}; normalise each map to its range"
+        )
     return (score_map * 255).astype(np.uint8)
 
 

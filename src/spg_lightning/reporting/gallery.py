@@ -73,7 +73,9 @@ def write_gallery(
         attention = SCORE_MAPS["attention"].compute(output, label)[0, 0].cpu().numpy()
         panels.append(("attention", overlay.heat(photo, enlarged(attention))))
         for name, ternary in _masks(output, label, loss).items():
-            nearest = np.asarray(Image.fromarray(ternary.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST))
+            nearest = np.asarray(
+                Image.fromarray(ternary.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            )
             panels.append((f"mask for {name.upper()}", overlay.mask(photo, nearest.astype(np.int8))))
         if score_map != "attention":
             panels.append((f"score map: {score_map}", overlay.heat(photo, enlarged(best))))

@@ -39,7 +39,10 @@ def boxes(photo: Photo, drawn: Sequence[tuple[Box, tuple[int, int, int], str]]) 
         if text:
             left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
             high, wide = bottom - top + 6, right - left + 8
-            x, y = min(max(x0, 0), max(image.width - wide, 0)), y0 - high if y0 >= high else min(y0, image.height - high)
+            x, y = (
+                min(max(x0, 0), max(image.width - wide, 0)),
+                y0 - high if y0 >= high else min(y0, image.height - high),
+            )
             pen.rectangle((x, y, x + wide, y + high), fill=colour)
             pen.text((x + 4 - left, y + 3 - top), text, font=font, fill=(0, 0, 0))
     return np.asarray(image)
@@ -53,7 +56,9 @@ def resize(picture: Photo, width: int, height: int, smooth: bool = True) -> Phot
 
 def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> Float[np.ndarray, "Y X"]:
     """Resize a score map bilinearly."""
-    resized = Image.fromarray(np.asarray(score_map, np.float32), mode="F").resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(np.asarray(score_map, np.float32), mode="F").resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
     return np.clip(np.asarray(resized), 0, 1)
 
 

@@ -2,11 +2,14 @@
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from spg_lightning.evaluation import Evaluation
+if TYPE_CHECKING:  # evaluation prints its table through this module
+    from spg_lightning.evaluation import Evaluation
+
 
 COLUMNS = {
     "gt_known_error": "GT-known\nerror",
@@ -19,7 +22,7 @@ COLUMNS = {
 }
 
 
-def print_evaluation(evaluation: Evaluation, title: str) -> None:
+def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     """Print the test part: a row a score map, the chosen one marked, then the floors."""
     table = Table(title=title, title_justify="left")
     table.add_column("test", no_wrap=True)
@@ -33,8 +36,8 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     for name, text in (("center", "centred box"), ("whole", "whole image")):
         error = evaluation.floors[f"test/floor_{name}_gt_known_error"]
         oracle = evaluation.floors.get(f"test/floor_{name}_gt_known_error_oracle")
-        cells = {"gt_known_error": error, "gt_known_error_oracle": oracle}
-        table.add_row(text, *(_cell(cells[key], key) if cells.get(key) is not None else "" for key in COLUMNS))
+        known = {"gt_known_error": error, "gt_known_error_oracle": oracle}
+        table.add_row(text, *(_cell(known[key], key) if known.get(key) is not None else "" for key in COLUMNS))
     console = Console()
     console.print(table)
     numbers = evaluation.per_map[evaluation.score_map]
@@ -46,7 +49,7 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     )
 
 
-def write_score_map_table(path: Path, evaluation: Evaluation) -> None:
+def write_score_map_table(path: Path, evaluation: "Evaluation") -> None:
     """Write every number of every score map as rows: score map, split, metric, value."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

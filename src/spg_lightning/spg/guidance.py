@@ -84,8 +84,9 @@ def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[st
     """Attention teaches B2, B2 teaches B1, both together teach C (paper section 3.2).
 
     Args:
-        attention: the label's attention map.
-        b1, b2: foreground probabilities at the same size, in [0, 1].
+        attention: the label's attention map in [0, 1].
+        b1: B1's foreground probabilities in [0, 1].
+        b2: B2's foreground probabilities at the same size, in [0, 1].
         thresholds: the three bands.
 
     Returns:
@@ -99,7 +100,7 @@ def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[st
 
 
 def direct(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str, Mask]:
-    """Attention teaches both B2 and B1 (ablation of table 4), each with its own band; C as in the cascade."""
+    """Attention teaches both B2 and B1 (ablation of table 4), each with its own band; arguments and C as in the cascade."""
     return {
         "b2": ternary_mask(attention, thresholds.b2),
         "b1": ternary_mask(attention, thresholds.b1),

@@ -62,7 +62,9 @@ class SPGNetwork(nn.Module):
         if self.branches not in ((), ("b1", "b2"), BRANCHES):
             raise UserError(f"branches={list(self.branches)}: choose [], [b1, b2] or [b1, b2, c]")
         if b2_tap not in ("a2", "a2_previous"):
-            raise UserError(f"b2_tap={b2_tap}: choose a2_previous (the public implementations) or a2 (the paper's text)")
+            raise UserError(
+                f"b2_tap={b2_tap}: choose a2_previous (the public implementations) or a2 (the paper's text)"
+            )
         self.stem, self.b2_tap = stem, b2_tap
         widths = stem.channels
         self.dropout = nn.Dropout(dropout)

@@ -108,7 +108,9 @@ def choose(names: str, branches: tuple[str, ...]) -> list[str]:
     if names == "auto":
         return there
     if names not in SCORE_MAPS:
-        raise UserError(f"score_map={names} does not exist; choose from auto, {', '.join(SCORE_MAPS)}.{nearest(names, SCORE_MAPS)}")
+        raise UserError(
+            f"score_map={names} does not exist; choose from auto, {', '.join(SCORE_MAPS)}.{nearest(names, SCORE_MAPS)}"
+        )
     if names not in there:
         raise UserError(f"score_map={names} needs branches this network lacks; it offers {', '.join(there)}")
     return [names]

@@ -43,12 +43,12 @@ class EfficientNetLite0Stem(Stem):
         super().__init__()
         if map_size not in OUTPUT_STRIDES:
             raise UserError(f"stem.map_size={map_size}: efficientnet_lite0 offers 28 or 14")
-        if not (map_size == 28 and 3 <= a1_stage or 4 <= a1_stage) or not a1_stage < a2_stage <= 7:
+        if not ((map_size == 28 and a1_stage >= 3) or a1_stage >= 4) or not a1_stage < a2_stage <= 7:
             raise UserError(
                 f"stem.a1_stage={a1_stage}, stem.a2_stage={a2_stage}: A1 needs the maps' stride (stage 3 or later for "
                 "28 x 28, 4 or later for 14 x 14) and A2 a later stage, at most 7"
             )
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = mean, std
         backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, output_stride=OUTPUT_STRIDES[map_size])
         if weights != "none":
             state_dict = shipped_state_dict() if weights == "imagenet" else read_state_dict(weights)

@@ -20,7 +20,7 @@ A1_LAYERS = (
 )  # fmt: skip
 
 
-class DenseInceptionB(InceptionB):
+class DenseInceptionB(InceptionB):  # type: ignore[misc]
     """Mixed_6a with stride 1 and padding, so that the map keeps its size; same weights, same names."""
 
     def __init__(self, in_channels: int) -> None:
@@ -59,7 +59,7 @@ class InceptionV3Stem(Stem):
         if map_size not in (14, 28):
             raise UserError(f"stem.map_size={map_size}: inception_v3 offers 28 or 14")
         self.map_size = map_size
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = mean, std
         self.channels = StemChannels(a1=288, a2=768, a2_previous=768)
         self.Conv2d_1a_3x3 = BasicConv2d(3, 32, kernel_size=3, stride=2, padding=1)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, kernel_size=3)
@@ -102,7 +102,9 @@ class InceptionV3Stem(Stem):
             UserError: a layer of the stem is missing or has another shape.
         """
         own = self.state_dict()
-        lacking = [name for name, value in own.items() if name not in state_dict or state_dict[name].shape != value.shape]
+        lacking = [
+            name for name, value in own.items() if name not in state_dict or state_dict[name].shape != value.shape
+        ]
         if lacking:
             raise UserError(
                 f"stem.weights: not torchvision's Inception-v3: {len(lacking)} of {len(own)} entries are missing or of "

@@ -1,0 +1,136 @@
+"""Training: fit, evaluate, save, draw."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger
+
+from spg_lightning.build import build_data, build_module, build_network, build_trainer
+from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add_localization, read_checkpoint
+from spg_lightning.console import quiet_lightning
+from spg_lightning.datamodule import PhotoDataModule
+from spg_lightning.errors import UserError
+from spg_lightning.evaluation import Evaluation, evaluate_module
+from spg_lightning.module import SPGModule
+from spg_lightning.provenance import provenance, write_json
+from spg_lightning.reporting.gallery import write_gallery
+from spg_lightning.reporting.tables import print_evaluation, write_score_map_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gives.
+
+    Attributes:
+        evaluation: curves and metrics of val and test.
+        metrics: as written to metrics.json.
+        checkpoint: the weights that were evaluated.
+        output_dir: the run folder.
+    """
+
+    evaluation: Evaluation
+    metrics: dict[str, float]
+    checkpoint: Path
+    output_dir: Path
+
+
+def train(cfg: DictConfig) -> TrainResult:
+    """Train and evaluate one network as `conf/train.yaml` describes it; everything is written to `cfg.output_dir`.
+
+    Raises:
+        UserError: anything about the config, the data or the weights that the user has to mend.
+    """
+    quiet_lightning()
+    started = datetime.now(UTC)
+    if cfg.evaluate_weights not in ("last", "best"):
+        raise UserError(f"evaluate_weights={cfg.evaluate_weights}: choose last or best")
+    folder = Path(cfg.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+
+    data = build_data(cfg)
+    network = build_network(cfg, num_classes=len(data.class_names))
+    module = build_module(cfg, network)
+    description = Description(config=_plain(plain), class_names=data.class_names, crop=data.crop, localization={})
+    trainer = build_trainer(cfg, [DescribeCheckpoint(description)])
+    log.info(
+        "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
+        cfg.dataset.name, cfg.stem.name, cfg.method.name,
+        *(len(data.records[split]) for split in ("train", "val", "test")), len(data.class_names), folder,
+    )  # fmt: skip
+    try:
+        trainer.fit(module, datamodule=data)
+        if trainer.interrupted:
+            raise UserError(f"stopped by hand; what was trained so far is in {folder / 'checkpoints'}")
+        fit_seconds = (datetime.now(UTC) - started).total_seconds()
+        checkpoint = _checkpoint(trainer, folder, cfg.evaluate_weights)
+        if cfg.evaluate_weights == "best":
+            _restore(module, checkpoint)
+        evaluation = evaluate_module(trainer, module, data)
+        if trainer.is_global_zero:
+            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
+            for path in {checkpoint, folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "best.ckpt"}:
+                if path.is_file():
+                    add_localization(path, evaluation.score_map, evaluation.threshold)
+    finally:
+        for logger in trainer.loggers:
+            logger.finalize("success")
+    return TrainResult(evaluation, evaluation.metrics, checkpoint, folder)
+
+
+def _report(
+    cfg: DictConfig,
+    evaluation: Evaluation,
+    module: SPGModule,
+    data: PhotoDataModule,
+    folder: Path,
+    started: datetime,
+    fit_seconds: float,
+    trainer: pl.Trainer,
+) -> None:
+    write_json(folder / "metrics.json", evaluation.metrics)
+    write_score_map_table(folder / "score_maps.csv", evaluation)
+    for logger in trainer.loggers:
+        if not isinstance(
+            logger, CSVLogger
+        ):  # metrics.json and score_maps.csv hold them; one row would widen every other
+            logger.log_metrics(evaluation.metrics, step=trainer.global_step)
+    if cfg.gallery_images:
+        write_gallery(
+            folder / "gallery", module.network, data, module.loss, evaluation.score_map, evaluation.threshold,
+            cfg.gallery_images,
+        )  # fmt: skip
+    facts = provenance(
+        cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
+        photos={split: len(records) for split, records in data.records.items()},
+    )  # fmt: skip
+    write_json(folder / "provenance.json", facts)
+    print_evaluation(evaluation, f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}")
+    log.info("run folder: %s", folder)
+
+
+def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
+    path = folder / "checkpoints" / f"{which}.ckpt"
+    if trainer.is_global_zero and not path.is_file():
+        # too few steps for a validation, or the callback was taken out
+        path = folder / "checkpoints" / "last.ckpt"
+        trainer.save_checkpoint(path)
+    return path
+
+
+def _restore(module: SPGModule, checkpoint: Path) -> None:
+    module.network.load_state_dict(read_checkpoint(checkpoint)[1])
+
+
+def _plain(node: Any) -> Any:
+    return {str(key): _plain(value) for key, value in node.items()} if isinstance(node, dict) else node

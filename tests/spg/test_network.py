@@ -1,0 +1,93 @@
+"""The network's wiring, on a stem small enough to look at."""
+
+import pytest
+import torch
+from torch import nn
+
+from spg_lightning.errors import UserError
+from spg_lightning.spg import SPGNetwork
+from spg_lightning.stems import Stem, StemChannels, StemFeatures
+
+
+class TinyStem(Stem):
+    mean, std = (0.5,) * 3, (0.5,) * 3
+    channels = StemChannels(a1=4, a2=8, a2_previous=6)
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.middle = nn.Conv2d(4, 6, 1)
+        self.last = nn.Conv2d(6, 8, 1)
+
+    def forward(self, images):
+        a1 = self.first(images)
+        previous = self.middle(a1)
+        return StemFeatures(a1, self.last(previous), previous)
+
+    def a1_modules(self):
+        return [self.first]
+
+
+def network(branches=("b1", "b2", "c"), shared_weights=True, b2_tap="a2_previous", dropout=0.5):
+    torch.manual_seed(0)
+    return SPGNetwork(TinyStem(), 5, 16, 8, dropout, branches, shared_weights, b2_tap)
+
+
+IMAGES = torch.randn(2, 3, 32, 24)
+
+
+def test_shapes():
+    out = network()(IMAGES)
+    assert out.logits.shape == (2, 5)
+    assert out.class_maps.shape == (2, 5, 8, 6)
+    assert out.b1.shape == out.b2.shape == out.c.shape == (2, 1, 8, 6)
+    assert out.image_size == (32, 24)
+    assert torch.allclose(out.logits, out.class_maps.mean((2, 3)))
+
+
+def test_branches_cost_nothing_unless_asked_for(monkeypatch):
+    net = network().eval()
+    whole = net(IMAGES)
+    for part in (net.b1, net.b2, net.b_head, net.c):
+        monkeypatch.setattr(part, "forward", lambda x: pytest.fail("a branch was computed"))
+    out = net(IMAGES, branches=())
+    assert (out.b1, out.b2, out.c) == (None, None, None)
+    assert torch.equal(out.logits, whole.logits)
+
+
+def test_shared_weights_are_one_module():
+    shared, own = network(shared_weights=True), network(shared_weights=False)
+    assert shared.b2_head is shared.b_head
+    assert own.b2_head is not own.b_head
+    extra = sum(p.numel() for p in own.parameters()) - sum(p.numel() for p in shared.parameters())
+    assert extra == sum(p.numel() for p in own.b_head.parameters())
+
+
+def test_b2s_tap():
+    assert network(b2_tap="a2_previous").b2.in_channels == 6
+    assert network(b2_tap="a2").b2.in_channels == 8
+    with pytest.raises(UserError, match="b2_tap=a3"):
+        network(b2_tap="a3")
+
+
+def test_dropout_acts_in_training_only():
+    net = network()
+    assert not torch.equal(net(IMAGES).logits, net(IMAGES).logits)
+    net.eval()
+    assert torch.equal(net(IMAGES).logits, net(IMAGES).logits)
+
+
+def test_plain_has_no_branches():
+    net = network(branches=())
+    assert not hasattr(net, "b1")
+    with pytest.raises(UserError, match="no branch"):
+        net(IMAGES, branches=("c",))
+
+
+def test_a_frozen_a1_stays_frozen_in_training():
+    net = network()
+    net.stem.freeze_a1()
+    net.train()
+    assert not net.stem.first.training
+    assert not any(p.requires_grad for p in net.stem.first.parameters())
+    assert all(p.requires_grad for p in net.stem.middle.parameters())
