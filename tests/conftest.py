@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(os.environ.get("SPG_SHARED", Path(__file__).parents[2] / "shared"))
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,3 +17,73 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in item.keywords:
             item.add_marker(skip)
+
+
+class Outcome:
+    """How a verb ended: exit code, standard output and standard error."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def line(self) -> str:
+        """The one line of a user's mistake."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def verb(monkeypatch, capfd, tmp_path):
+    """Run a verb as its command line does, in this process and an empty working directory."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from spg_lightning import cli
+
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def call(name: str, *arguments: str) -> Outcome:
+        monkeypatch.setattr("sys.argv", [f"spg-{name}", *arguments])
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.run(name)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+        return Outcome(code, *capfd.readouterr())
+
+    return call
+
+
+TINY = (
+    "dataset=cub",
+    "dataset.resize=72",
+    "dataset.crop=64",
+    "dataset.batch_size=4",
+    "stem.weights=none",
+    "stem.a3_channels=16",
+    "stem.b_channels=8",
+    "data.num_workers=0",
+    "gallery_images=2",
+    "trainer.accelerator=cpu",
+    "module.num_thresholds=50",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """An SPG network trained for two steps on a small CUB tree: (result, data folder)."""
+    from spg_lightning import compose, train
+    from tests.trees import write_cub
+
+    folder = tmp_path_factory.mktemp("tiny")
+    data = write_cub(folder / "cub", segmentations=True)
+    cfg = compose(
+        "train", [*TINY, f"dataset.root={data}", "trainer.max_epochs=1", f"output_dir={folder / 'run'}", "logger=csv"]
+    )
+    return train(cfg), data

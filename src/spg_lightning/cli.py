@@ -83,7 +83,7 @@ def _check_overrides(verb: str, arguments: list[str]) -> None:
     try:
         cfg = compose(verb, [word for word in single if not word.startswith(("hydra.", "hydra/", "+hydra"))])
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(verb, error, parsed)) from error
+        raise UserError(_explain(verb, error, OverridesParser.create().parse_overrides(single))) from error
     for key, value in _walk(OmegaConf.to_container(cfg, resolve=False)):
         if value == "???":
             raise UserError(f"{key}=... is needed; see python -m spg_lightning.{verb} --help for examples")

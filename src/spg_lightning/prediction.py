@@ -85,10 +85,9 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     network.to(device)
     predictions: list[Prediction] = []
     batches = [photos[i : i + cfg.batch_size] for i in range(0, len(photos), cfg.batch_size)]
+    localizer = _Localizer(network, description, name, threshold, top_k, folder, bool(cfg.save_maps))
     for batch in track(batches, description="predicting", transient=True):
-        predictions += _predict_batch(
-            batch, network, description, name, threshold, top_k, folder, cfg.save_maps, device
-        )
+        predictions += localizer(batch)
     if not predictions:
         raise UserError(f"images={cfg.images}: none of the {len(photos)} photos could be read")
     write_json(folder / "predictions.json", [_row(p) for p in predictions])

@@ -1,0 +1,80 @@
+"""Every YAML names arguments its constructor has, every choice composes, and each number stands in one place."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from spg_lightning import compose
+from tests.conftest import ROOT
+
+CONF = ROOT / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+CHOICES = sorted(
+    (str(file.parent.relative_to(CONF)), file.stem)
+    for file in FILES
+    if file.parent != CONF and file.parent.name not in ("help", "experiment")
+)
+
+
+def nodes(node):
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from nodes(value)
+
+
+def located(target):
+    module, name = target.rsplit(".", 1)
+    return getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
+def test_keys_are_the_constructors_arguments(file):
+    text = file.read_text()
+    assert text.startswith("#") or file.parent.name == "help", "the first line says what the file is"
+    for node in nodes(yaml.safe_load(text)):
+        parameters = inspect.signature(located(node["_target_"])).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for key in node:
+            assert key in ("_target_", "_partial_") or key in parameters or takes_any, (node["_target_"], key)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
+def test_what_a_config_states_has_no_second_default_in_the_code(file):
+    for node in nodes(yaml.safe_load(file.read_text())):
+        if not node["_target_"].startswith("spg_lightning."):
+            continue
+        parameters = inspect.signature(located(node["_target_"])).parameters
+        for key in set(node) & set(parameters):
+            if node["_target_"].endswith("spg_loss") and key == "guidance":
+                continue  # a library function whose users may leave the guidance to the paper's
+            assert parameters[key].default is inspect.Parameter.empty, (node["_target_"], key)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes(group, choice):
+    cfg = compose("train", [f"{group}={choice}", "output_dir=x"])
+    assert OmegaConf.to_container(cfg, resolve=True)
+
+
+@pytest.mark.parametrize("name", ["paper", "author_code", "benchmark_default"])
+def test_threshold_sets_are_legal(name):
+    from spg_lightning import Thresholds
+
+    thresholds = Thresholds.of(compose("train", [f"thresholds={name}", "output_dir=x"]).thresholds)
+    assert thresholds.b1 == (0.5, 0.05)
+
+
+@pytest.mark.shared
+def test_threshold_sets_are_the_published_ones():
+    from tests.conftest import SHARED
+
+    published = yaml.safe_load((SHARED / "paper" / "spg_eccv2018.yaml").read_text())["thresholds"]
+    ours = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "thresholds").glob("*.yaml")}
+    assert {
+        name: [[bands[b]["high"], bands[b]["low"]] for b in ("b2", "b1", "c")] for name, bands in ours.items()
+    } == published
