@@ -72,6 +72,7 @@ TINY = (
     "gallery_images=2",
     "trainer.accelerator=cpu",
     "module.num_thresholds=50",
+    "trainer.log_every_n_steps=1",
 )
 
 

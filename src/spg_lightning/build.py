@@ -61,7 +61,8 @@ def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
 def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:
     """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out."""
     callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
-    trainer = make(cfg.trainer, callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
+    # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
+    trainer = make(cfg.trainer, _partial_=True)(callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
     assert isinstance(trainer, pl.Trainer)
     return trainer
 

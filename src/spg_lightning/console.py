@@ -9,6 +9,6 @@ def quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for said in (
         ".*does not have many workers.*", ".*smaller than the logging interval.*", ".*exists and is not empty.*",
-        ".*LeafSpec.*", ".*could not find the monitored key.*",
+        ".*LeafSpec.*", ".*in eval mode at the start of training.*", ".*could not find the monitored key.*",
     ):  # fmt: skip
         warnings.filterwarnings("ignore", message=said)

@@ -92,6 +92,7 @@ class PhotoDataModule(pl.LightningDataModule):
         dataset = PhotoDataset(
             self.records["train"], train_transform(self.resize, self.crop), self.on_broken, with_masks=False
         )
+        dataset.transform.set_random_seed(self.seed)  # where there are no workers; they draw seeds of their own
         if len(dataset) < self.batch_size * self._processes()[1]:
             raise UserError(
                 f"dataset.batch_size={self.batch_size} is more than the {len(dataset)} training photos; choose a smaller one"
