@@ -85,3 +85,19 @@ def test_normalisation_belongs_to_the_stem():
     stem = lite0()
     images = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     assert stem.normalize(images)[0, 0, 0].tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("max_dilation", [2, 4])
+def test_lite0s_features_lie_over_what_they_show(max_dilation):
+    """The centre of what features look at is their own place to within a cell (without realignment: 1.5 to 2 cells off)."""
+    stem = lite0(weights="imagenet", max_dilation=max_dilation).eval()
+    side = 256
+    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    features = stem(images).a2
+    cell = side // features.shape[-1]
+    middle = features.shape[-1] // 2
+    features[:, :, middle, middle].square().sum().backward()
+    seen = images.grad.square().sum((0, 1))
+    place, pixels = (middle + 0.5) * cell - 0.5, torch.arange(float(side))
+    offsets = [float(marginal @ pixels / seen.sum()) - place for marginal in (seen.sum(0), seen.sum(1))]
+    assert abs(sum(offsets) / 2) < cell, offsets

