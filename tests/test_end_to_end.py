@@ -92,6 +92,8 @@ def test_evaluate_on_a_data_set_that_moved_and_on_other_classes(tiny_run, verb, 
         assert outcome.code == 1
         assert "is missing" in outcome.line
         assert verb("evaluate", *common, f"root={tmp_path / 'moved'}", "num_thresholds=50").code == 0
+        named = ("dataset=cub", f"dataset.root={tmp_path / 'moved'}", "num_thresholds=50")
+        assert verb("evaluate", *common, *named).code == 0
         other = write_cub(tmp_path / "other", classes=2)
         assert "knows 3 classes" in verb("evaluate", *common, f"root={other}").line
     finally:

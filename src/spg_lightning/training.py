@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
@@ -61,7 +60,12 @@ def train(cfg: DictConfig) -> TrainResult:
     data = build_data(cfg)
     network = build_network(cfg, num_classes=len(data.class_names))
     module = build_module(cfg, network)
-    description = Description(config=_plain(plain), class_names=data.class_names, crop=data.crop, localization={})
+    description = Description(
+        config={str(key): value for key, value in plain.items()},
+        class_names=data.class_names,
+        crop=data.crop,
+        localization={},
+    )
     trainer = build_trainer(cfg, [DescribeCheckpoint(description)])
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
@@ -121,7 +125,7 @@ def _report(
 
 def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
     path = folder / "checkpoints" / f"{which}.ckpt"
-    if trainer.is_global_zero and not path.is_file():
+    if not trainer.strategy.broadcast(path.is_file()):  # all processes save together or not at all
         # too few steps for a validation, or the callback was taken out
         path = folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path)
@@ -130,7 +134,3 @@ def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
 
 def _restore(module: SPGModule, checkpoint: Path) -> None:
     module.network.load_state_dict(read_checkpoint(checkpoint)[1])
-
-
-def _plain(node: Any) -> Any:
-    return {str(key): _plain(value) for key, value in node.items()} if isinstance(node, dict) else node

@@ -120,7 +120,7 @@ class LocalizationMetric(Metric):
 
 
 def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
-    """Return the metrics of DESIGN's list, in percent.
+    """Return the metrics by name, in percent where a percentage is meant.
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for GT-known, for the localization errors and
     max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70. Names that end in `_oracle` use `test`'s own best
