@@ -1,6 +1,7 @@
 """What tests share."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,6 @@ def verb(monkeypatch, capfd, tmp_path):
     """Run a verb as its command line does, in this process and an empty working directory."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from spg_lightning import cli
-
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
 
@@ -50,7 +49,7 @@ def verb(monkeypatch, capfd, tmp_path):
         capfd.readouterr()
         code = 0
         try:
-            cli.run(name)
+            import_module(f"spg_lightning.{name}").main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         finally:

@@ -1,8 +1,12 @@
 """What is installed is what stands in the checkout; importing it is light and quiet."""
 
+import inspect
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
+
+import pytest
 
 import spg_lightning
 from tests.conftest import ROOT
@@ -18,6 +22,13 @@ def test_every_package_is_listed_for_installation():
 def test_every_name_of_the_public_api_exists():
     for name in spg_lightning.__all__:
         assert getattr(spg_lightning, name).__doc__, name
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
+def test_verbs_stay_functions(verb):
+    main = import_module(f"spg_lightning.{verb}").main  # what a console script does
+    assert main is not getattr(spg_lightning, verb)
+    assert inspect.isfunction(getattr(spg_lightning, verb))
 
 
 def test_importing_the_package_imports_no_torch():
