@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,7 @@ def test_evaluate_gives_trainings_numbers_again(tiny_run, verb, tmp_path):
     assert outcome.code == 0, outcome.err
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again == pytest.approx(result.metrics)
+    assert not list(Path.cwd().iterdir())  # everything went to output_dir
 
 
 def test_evaluate_on_a_data_set_that_moved_and_on_other_classes(tiny_run, verb, tmp_path):

@@ -39,6 +39,9 @@ def run(verb: str) -> None:
         _guard(lambda: getattr(spg_lightning, verb)(cfg), debug)
 
     _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
+    for word in sys.argv[1:]:
+        if word.startswith("output_dir="):  # Hydra's own files belong there, too
+            sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
     hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
 
 

@@ -13,7 +13,7 @@ from spg_lightning.spg import attention, spg_loss
 from spg_lightning.spg.score_maps import class_map
 from tests.conftest import SHARED
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow]
+pytestmark = pytest.mark.shared
 
 FIXTURES = SHARED / "fixtures" / "network"
 CASES = {
