@@ -35,9 +35,6 @@ def constant(rng, shape):
     return np.full(shape, rng.random())
 
 
-KINDS = {f.__name__: f for f in (smooth, noise, plateaus, rings, sparse, constant)}
-
-
 def as_image(values):
     values = np.asarray(values, float)
     low, high = values.min(), values.max()
@@ -46,17 +43,32 @@ def as_image(values):
     return np.ascontiguousarray((values * 255).astype(np.uint8))
 
 
+def blob(rng, shape):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    centre = rng.random(2) * shape
+    return np.exp(-(((y - centre[0]) / rng.uniform(1, 8)) ** 2) - ((x - centre[1]) / rng.uniform(1, 8)) ** 2)
+
+
+def craters(rng, shape):
+    """Peaks in holes in peaks: islands of several levels."""
+    return sum(np.abs(blob(rng, shape) - rng.random()) for _ in range(3))
+
+
 def boxes(rng, shape, count):
     corners = np.sort(rng.integers(0, shape[::-1], (count, 2, 2)), axis=1)
     return corners.reshape(count, 4).astype(np.int64)
 
 
+KINDS = {f.__name__: f for f in (smooth, noise, plateaus, rings, sparse, constant, blob, craters)}
+MAPS_OF_A_KIND = 40  # 320 in all
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_the_definition(kind):
     rng = np.random.default_rng(0)
-    for _ in range(8):
+    for _ in range(MAPS_OF_A_KIND):
         shape = tuple(int(side) for side in rng.integers(1, 26, 2))
-        image = as_image(KINDS[kind](rng, shape)) // rng.choice([1, 32])  # few levels, too: many ties
+        image = as_image(KINDS[kind](rng, shape)) // np.uint8(rng.choice([1, 32]))  # few levels, too: many ties
         truth = boxes(rng, shape, int(rng.integers(0, 4)))
         for ours, expected in zip(scan_levels(image, truth), contours.scan_levels(image, truth), strict=True):
             assert np.array_equal(ours, expected)

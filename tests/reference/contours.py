@@ -46,7 +46,9 @@ def boxes_at(image, level):
 def scan_levels(image, truth):
     largest_box, largest_iou, all_iou = np.zeros((256, 4), int), np.zeros(256), np.zeros(256)
     for level in range(256):
-        largest, boxes = boxes_at(image, level)
+        # the pixels above a level that no pixel has are those above the level before
+        if level == 0 or (image == level).any():
+            largest, boxes = boxes_at(image, level)
         largest_box[level] = largest
         largest_iou[level] = max((inclusive_iou(largest, t) for t in truth), default=0.0)
         all_iou[level] = max((inclusive_iou(box, t) for box in boxes for t in truth), default=0.0)

@@ -15,42 +15,113 @@ Definitions (those of the CVPR 2020 benchmark, which come from OpenCV's contours
 * a box is x, y, x + w, y + h, the far corner clipped to the last pixel; no contour gives 0, 0, 0, 0;
 * IoU counts pixels inclusively: a side from x0 to x1 is x1 - x0 + 1 long.
 
-The polygon's area is additive: each 2 x 2 square of pixels adds 1/2 where three of its pixels are inside and 1 where all
-four are, so that its two lowest pixels each carry 1/2. Contour areas ignore holes; filling the holes first (a flood from
-the border in rising order) makes the sum exactly the outer contour's area.
+Three sweeps: the *holes* of every level, which also gives the map with its holes filled; the components of the filled map,
+which are all those that are in no hole, with their areas; and the *islands*, components inside holes, of which only the
+pixels between the first and the last hole pixel of each row have to be looked at.
+
+The polygon's area is additive: in each 2 x 2 square of pixels the third that comes in adds 1/2, and so does the fourth.
+Contour areas ignore holes, and in the filled map there are none.
+
+What makes it fast: components are numbered, and the data of one lie in a row of `nodes`. A smooth map has few components,
+so that these rows stay in the first cache, and most pixels meet one component only. Maps are padded by one pixel, so that
+no neighbour has to be checked for existence. Casts to unsigned types spare checks for negative indices.
 """
 
 import numpy as np
 from numba import njit
 
 LEVELS = 256
+NOBODY, LAST = np.uint32(0), np.uint32(2**32 - 1)  # no component yet; what NOBODY - 1 wraps round to
+OUTSIDE = np.uint32(1)  # a component that swallows what it meets and is never reported
+# columns of `nodes`. SINCE: the value at which the component last changed. AREA: in half pixels; of holes: in pixels.
+# START: its first pixel in reading order. INTO: what a hole was merged into. FILLED: the value from which a hole is open
+PARENT, SINCE, X0, Y0, X1, Y1, AREA, START = range(8)
+INTO, FILLED = START, 8
+COLUMNS = 9
+ENDLESS = np.int32(2**30)
 
 
 @njit(cache=True, nogil=True)
-def _order(values, falling):  # type: ignore[no-untyped-def]
-    """Return pixel indices sorted by value (counting sort), in reading order within a value."""
-    count = np.zeros(LEVELS + 1, np.int32)
-    for i in range(values.size):
-        count[values[i]] += 1
-    start = np.zeros(LEVELS, np.int32)
-    total = 0
-    for k in range(LEVELS):
-        level = LEVELS - 1 - k if falling else k
-        start[level] = total
-        total += count[level]
-    order = np.empty(values.size, np.int32)
-    for i in range(values.size):
-        order[start[values[i]]] = i
-        start[values[i]] += 1
+def _rising(values, width, first, last):  # type: ignore[no-untyped-def]
+    """Return the pixels first[y] .. last[y] of each row as y * 65536 + x, sorted by value, then in reading order."""
+    start = np.zeros(LEVELS + 1, np.int32)
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            start[np.int64(values[y * width + x]) + 1] += 1
+    for level in range(LEVELS):
+        start[level + 1] += start[level]
+    order = np.empty(start[LEVELS], np.uint32)
+    for y in range(first.size):
+        for x in range(first[y], last[y] + 1):
+            value = values[y * width + x]
+            order[start[value]] = (y << 16) + x
+            start[value] += 1
     return order
 
 
 @njit(cache=True, nogil=True)
-def _find(parent, i):  # type: ignore[no-untyped-def]
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
+def _half_pixels(values, height, width):  # type: ignore[no-untyped-def]
+    """Return how many half pixels of polygon area each pixel brings when it comes in, in falling order.
+
+    Of equal values the later in reading order come first, as in the sweep.
+    """
+    out = np.empty((height, width), np.uint8)
+    above, here, below = np.full((3, width + 2), -1, np.int16)
+    for x in range(width):
+        below[x + 1] = values[x]
+    for y in range(height):
+        above, here, below = here, below, above
+        below[:] = -1
+        if y + 1 < height:
+            for x in range(width):
+                below[x + 1] = values[(y + 1) * width + x]
+        row = out[y]
+        for x in range(width):
+            me = here[x + 1]
+            # which neighbours are in before this pixel
+            a, b, c = np.int16(above[x] > me), np.int16(above[x + 1] > me), np.int16(above[x + 2] > me)
+            d, e = np.int16(here[x] > me), np.int16(here[x + 2] >= me)
+            f, g, h = np.int16(below[x] >= me), np.int16(below[x + 1] >= me), np.int16(below[x + 2] >= me)
+            row[x] = np.int16(a + b + d >= 2) + np.int16(b + c + e >= 2) + np.int16(d + f + g >= 2) + np.int16(e + g + h >= 2)
+    return out.ravel()
+
+
+@njit(cache=True, nogil=True)
+def _find(nodes, i):  # type: ignore[no-untyped-def]
+    parent = np.uint32(nodes[i, PARENT])
+    while parent != i:
+        above = np.uint32(nodes[parent, PARENT])
+        nodes[i, PARENT] = above
+        i, parent = above, np.uint32(nodes[above, PARENT])
     return i
+
+
+@njit(cache=True, nogil=True)
+def _create(nodes, number, value, y, x, area, start):  # type: ignore[no-untyped-def]
+    nodes[number, PARENT], nodes[number, SINCE] = number, value
+    nodes[number, X0], nodes[number, Y0], nodes[number, X1], nodes[number, Y1] = x, y, x, y
+    nodes[number, AREA], nodes[number, START], nodes[number, FILLED] = area, start, -1
+
+
+@njit(cache=True, nogil=True)
+def _extend(nodes, root, y, x):  # type: ignore[no-untyped-def]
+    # hardly ever true once a component has some size: cheaper than storing the minimum each time
+    if x < nodes[root, X0]:
+        nodes[root, X0] = x
+    if x > nodes[root, X1]:
+        nodes[root, X1] = x
+    if y < nodes[root, Y0]:
+        nodes[root, Y0] = y
+    if y > nodes[root, Y1]:
+        nodes[root, Y1] = y
+
+
+@njit(cache=True, nogil=True)
+def _merge(nodes, into, gone):  # type: ignore[no-untyped-def]
+    nodes[gone, PARENT] = into
+    nodes[into, X0], nodes[into, Y0] = min(nodes[into, X0], nodes[gone, X0]), min(nodes[into, Y0], nodes[gone, Y0])
+    nodes[into, X1], nodes[into, Y1] = max(nodes[into, X1], nodes[gone, X1]), max(nodes[into, Y1], nodes[gone, Y1])
+    nodes[into, AREA] += nodes[gone, AREA]
 
 
 @njit(cache=True, nogil=True)
@@ -69,201 +140,162 @@ def _best_iou(x0, y0, x1, y1, boxes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_holes(values, height, width):  # type: ignore[no-untyped-def]
-    """Return the map with holes filled at every level: for each pixel the lowest level from which the border is reached.
-
-    Buckets of pixels by level, 4-connected, from the border inwards.
-    """
-    filled = np.zeros(values.size, np.uint8)
-    seen = np.zeros(values.size, np.bool_)
-    bucket = np.full(LEVELS, -1, np.int32)
-    after = np.empty(values.size, np.int32)
-    for i in range(values.size):
-        y, x = i // width, i % width
-        if y == 0 or x == 0 or y == height - 1 or x == width - 1:
-            seen[i] = True
-            filled[i] = values[i]
-            after[i] = bucket[values[i]]
-            bucket[values[i]] = i
-    for level in range(LEVELS):
-        while bucket[level] >= 0:
-            i = bucket[level]
-            bucket[level] = after[i]
-            y, x = i // width, i % width
-            for side in range(4):
-                if side == 0:
-                    if x == 0:
-                        continue
-                    j = i - 1
-                elif side == 1:
-                    if x == width - 1:
-                        continue
-                    j = i + 1
-                elif side == 2:
-                    if y == 0:
-                        continue
-                    j = i - width
-                else:
-                    if y == height - 1:
-                        continue
-                    j = i + width
-                if not seen[j]:
-                    seen[j] = True
-                    reached = max(values[j], np.uint8(level))
-                    filled[j] = reached
-                    after[j] = bucket[reached]
-                    bucket[reached] = j
-    return filled
+def _close_hole(nodes, hole, value, height, width, boxes, all_iou):  # type: ignore[no-untyped-def]
+    """Raise `all_iou` for the levels since .. value - 1, which a hole stood at unchanged."""
+    x0, y0 = np.int64(nodes[hole, X0]) - 1, np.int64(nodes[hole, Y0]) - 1
+    x1, y1 = min(np.int64(nodes[hole, X1]) + 2, width - 1), min(np.int64(nodes[hole, Y1]) + 2, height - 1)
+    iou = _best_iou(x0, y0, x1, y1, boxes)
+    for level in range(nodes[hole, SINCE], value):
+        all_iou[level] = max(all_iou[level], iou)
+    nodes[hole, SINCE] = value
 
 
 @njit(cache=True, nogil=True)
-def _half_areas(values, height, width):  # type: ignore[no-untyped-def]
-    """Return for each pixel how many 2 x 2 squares it is one of the two lowest of."""
-    halves = np.zeros(values.size, np.int32)
-    for y in range(height - 1):
-        for x in range(width - 1):
-            a = y * width + x
-            b, c, d = a + 1, a + width, a + width + 1
-            # sort the two pairs, then the two lowest are the lower of the lows and the lower of the rest
-            low1, high1 = (a, b) if values[a] <= values[b] else (b, a)
-            low2, high2 = (c, d) if values[c] <= values[d] else (d, c)
-            if values[low1] <= values[low2]:
-                halves[low1] += 1
-                halves[low2 if values[low2] <= values[high1] else high1] += 1
-            else:
-                halves[low2] += 1
-                halves[low1 if values[low1] <= values[high2] else high2] += 1
-    return halves
+def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, last):  # type: ignore[no-untyped-def]
+    """Visit every hole of every level, in rising order; raise `all_iou`, write the map with its holes filled.
+
+    The outside holds the padding from the beginning; a hole that meets it is open from there on. `first` and `last` get
+    the first and last hole pixel of each row. Returns whether there are holes.
+    """
+    across, stride = np.int64(np.uint16(width)), np.int64(np.uint16(width + 2))
+    component = np.full((height + 2) * stride, OUTSIDE, np.uint32)
+    for y in range(height):
+        component[(y + 1) * stride + 1 : (y + 1) * stride + 1 + across] = NOBODY
+    nodes = np.empty((values.size // 2 + 3, COLUMNS), np.int32)
+    _create(nodes, OUTSIDE, ENDLESS, 0, 0, ENDLESS, 0)
+    count = np.uint32(OUTSIDE + 1)
+    any_hole = False
+    for k in range(order.size):
+        y, x = np.int64(order[k] >> 16), np.int64(order[k] & 65535)
+        value = np.int32(values[y * across + x])
+        i = y * stride + x + 1  # of the neighbour above
+        n0, n1, n2, n3 = component[i], component[i + stride - 1], component[i + stride + 1], component[i + 2 * stride]
+        high = max(max(n0, n1), max(n2, n3))
+        low = min(min(np.uint32(n0 - 1), np.uint32(n1 - 1)), min(np.uint32(n2 - 1), np.uint32(n3 - 1)))
+        if high == NOBODY:
+            root = count
+            count = np.uint32(count + 1)
+            _create(nodes, root, value, y, x, 1, 0)
+        else:
+            root = _find(nodes, high)
+            if nodes[root, SINCE] < value:
+                any_hole = True
+                _close_hole(nodes, root, value, height, across, boxes, all_iou)
+            if low != np.uint32(high - 1):
+                for number in (n0, n1, n2, n3):
+                    if number == NOBODY or number == high:
+                        continue
+                    other = _find(nodes, number)
+                    if other == root:
+                        continue
+                    if nodes[other, SINCE] < value:
+                        any_hole = True
+                        _close_hole(nodes, other, value, height, across, boxes, all_iou)
+                    if nodes[other, AREA] > nodes[root, AREA]:
+                        root, other = other, root
+                    if root == OUTSIDE:
+                        nodes[other, PARENT], nodes[other, FILLED] = OUTSIDE, value
+                    else:
+                        _merge(nodes, root, other)
+                        nodes[other, INTO] = root
+            if root != OUTSIDE:
+                _extend(nodes, root, y, x)
+                nodes[root, AREA] += 1
+        component[i + stride] = root
+    if not any_hole:
+        return False
+    for y in range(height):
+        first[y], last[y] = across, -1
+        for x in range(across):
+            place = y * across + x
+            filled[place] = values[place]
+            number = component[(y + 1) * stride + x + 1]
+            if number != OUTSIDE:
+                while nodes[number, FILLED] < 0:
+                    number = np.uint32(nodes[number, INTO])
+                if nodes[number, FILLED] > values[place]:
+                    filled[place] = nodes[number, FILLED]
+                    first[y], last[y] = min(first[y], x), x
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _close(nodes, other, value, height, width, boxes, all_iou, want_largest, largest):  # type: ignore[no-untyped-def]
+    """Raise `all_iou` and `largest` for the levels value .. since - 1, which a component stood at unchanged."""
+    x0, y0 = np.int64(nodes[other, X0]), np.int64(nodes[other, Y0])
+    x1, y1 = min(np.int64(nodes[other, X1]) + 1, width - 1), min(np.int64(nodes[other, Y1]) + 1, height - 1)
+    iou = _best_iou(x0, y0, x1, y1, boxes)
+    area, start = nodes[other, AREA], nodes[other, START]
+    for level in range(value, nodes[other, SINCE]):
+        all_iou[level] = max(all_iou[level], iou)
+        if want_largest and (
+            area > largest[level, 0] or (area == largest[level, 0] and start > largest[level, 1])
+        ):
+            largest[level, 0], largest[level, 1] = area, start
+            largest[level, 2], largest[level, 3], largest[level, 4], largest[level, 5] = x0, y0, x1, y1
+    nodes[other, SINCE] = value
 
 
 @njit(cache=True, nogil=True)
 def _sweep_components(  # type: ignore[no-untyped-def]
-    values, height, width, boxes, want_all, all_iou, want_largest, largest_area, largest_start, largest_box
+    values, order, component, halves, height, width, boxes, all_iou, want_largest, largest
 ):
-    """Visit every 8-connected component of every level; raise `all_iou`, and the `largest_*` of the levels it stands at."""
-    size = values.size
-    order = _order(values, True)
-    halves = _half_areas(values, height, width) if want_largest else np.zeros(1, np.int32)
-    parent = np.full(size, -1, np.int32)
-    rank = np.zeros(size, np.uint8)
-    since = np.empty(size, np.int16)  # value at which the component last changed
-    x0, y0 = np.empty(size, np.int16), np.empty(size, np.int16)
-    x1, y1 = np.empty(size, np.int16), np.empty(size, np.int16)
-    area = np.empty(size, np.int64)
-    start = np.empty(size, np.int32)
-    for k in range(size + 1):
-        # the step after the last pixel closes what is left: the whole map, for the levels below its lowest value
-        last = k == size
-        i = order[0] if last else order[k]
-        value = np.int16(0) if last else np.int16(values[i])
-        y, x = i // width, i % width
-        root = i
-        if not last:
-            parent[i] = i
-            since[i] = value
-            x0[i] = x1[i] = x
-            y0[i] = y1[i] = y
-            area[i] = halves[i] if want_largest else 0
-            start[i] = i
-        known = -1
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
-                if last:
-                    if dy != 0 or dx != 0:
-                        continue
-                    other = _find(parent, i)
-                else:
-                    if (dy == 0 and dx == 0) or y + dy < 0 or y + dy >= height or x + dx < 0 or x + dx >= width:
-                        continue
-                    j = i + dy * width + dx
-                    if parent[j] < 0:
-                        continue
-                    other = _find(parent, j)
-                    if other == known or other == root:  # noqa: SIM109 (numba compiles this to two comparisons)
-                        continue
-                if since[other] > value:
-                    # `other` stood unchanged for the levels value .. since - 1: close it
-                    far_x, far_y = min(x1[other] + 1, width - 1), min(y1[other] + 1, height - 1)
-                    if want_all:
-                        iou = _best_iou(x0[other], y0[other], far_x, far_y, boxes)
-                        for level in range(value, since[other]):
-                            all_iou[level] = max(all_iou[level], iou)
-                    if want_largest:
-                        for level in range(value, since[other]):
-                            if area[other] > largest_area[level] or (
-                                area[other] == largest_area[level] and start[other] > largest_start[level]
-                            ):
-                                largest_area[level] = area[other]
-                                largest_start[level] = start[other]
-                                largest_box[level, 0] = x0[other]
-                                largest_box[level, 1] = y0[other]
-                                largest_box[level, 2] = far_x
-                                largest_box[level, 3] = far_y
-                    since[other] = value
-                if last:
-                    continue
-                into, gone = (root, other) if rank[root] > rank[other] else (other, root)
-                if rank[into] == rank[gone]:
-                    rank[into] += 1
-                parent[gone] = into
-                since[into] = value
-                x0[into], y0[into] = min(x0[into], x0[gone]), min(y0[into], y0[gone])
-                x1[into], y1[into] = max(x1[into], x1[gone]), max(y1[into], y1[gone])
-                area[into] += area[gone]
-                start[into] = min(start[into], start[gone])
-                root = into
-                known = root
+    """Visit every component of every level, in falling order; raise `all_iou`, and `largest` where it is wanted.
 
-
-@njit(cache=True, nogil=True)
-def _sweep_holes(values, filled, height, width, boxes, all_iou):  # type: ignore[no-untyped-def]
-    """Visit every hole of every level and raise `all_iou`.
-
-    A pixel lies in a hole at level L where values <= L < filled, and all pixels of one hole have the same `filled`.
+    Args:
+        component: of each padded pixel; NOBODY, or OUTSIDE for what is not in `order`: what meets it is not reported.
+        halves: the area that each pixel brings.
     """
-    order = _order(values, False)
-    parent = np.full(values.size, -1, np.int32)
-    since = np.empty(values.size, np.int16)
-    x0, y0 = np.empty(values.size, np.int16), np.empty(values.size, np.int16)
-    x1, y1 = np.empty(values.size, np.int16), np.empty(values.size, np.int16)
-    for k in range(values.size):
-        i = order[k]
-        if filled[i] == values[i]:
-            continue
-        value = np.int16(values[i])
-        y, x = i // width, i % width
-        parent[i] = i
-        since[i] = value
-        x0[i] = x1[i] = x
-        y0[i] = y1[i] = y
-        root = i
-        for side in range(4):
-            # a pixel in a hole is never on the border, so that its neighbours exist
-            j = i - 1 if side == 0 else i + 1 if side == 1 else i - width if side == 2 else i + width
-            if parent[j] < 0:
-                continue
-            other = _find(parent, j)
-            if other == root:
-                continue
-            # a neighbour that has already joined the outside ends before this value
-            stood = min(value, np.int16(filled[other]))
-            if stood > since[other]:
-                iou = _best_iou(
-                    x0[other] - 1, y0[other] - 1, min(x1[other] + 2, width - 1), min(y1[other] + 2, height - 1), boxes
-                )
-                for level in range(since[other], stood):
-                    all_iou[level] = max(all_iou[level], iou)
-            since[other] = value
-            if filled[other] <= value:
-                continue
-            parent[other] = root
-            x0[root], y0[root] = min(x0[root], x0[other]), min(y0[root], y0[other])
-            x1[root], y1[root] = max(x1[root], x1[other]), max(y1[root], y1[other])
-    for i in range(values.size):
-        if parent[i] == i and filled[i] > since[i]:
-            iou = _best_iou(x0[i] - 1, y0[i] - 1, min(x1[i] + 2, width - 1), min(y1[i] + 2, height - 1), boxes)
-            for level in range(since[i], np.int16(filled[i])):
-                all_iou[level] = max(all_iou[level], iou)
+    across, stride = np.int64(np.uint16(width)), np.int64(np.uint16(width + 2))
+    nodes = np.empty((order.size // 4 + height + width + 3, COLUMNS), np.int32)
+    _create(nodes, OUTSIDE, -1, 0, 0, ENDLESS, 0)
+    count = np.uint32(OUTSIDE + 1)
+    root = OUTSIDE
+    for k in range(order.size):
+        packed = order[order.size - 1 - k]
+        y, x = np.int64(packed >> 16), np.int64(packed & 65535)
+        place = y * across + x
+        value = np.int32(values[place])
+        i = y * stride + x  # of the neighbour above and left
+        n0, n1, n2 = component[i], component[i + 1], component[i + 2]
+        n3, n4 = component[i + stride], component[i + stride + 2]
+        n5, n6, n7 = component[i + 2 * stride], component[i + 2 * stride + 1], component[i + 2 * stride + 2]
+        high = max(max(max(n0, n1), max(n2, n3)), max(max(n4, n5), max(n6, n7)))
+        low = min(
+            min(min(np.uint32(n0 - 1), np.uint32(n1 - 1)), min(np.uint32(n2 - 1), np.uint32(n3 - 1))),
+            min(min(np.uint32(n4 - 1), np.uint32(n5 - 1)), min(np.uint32(n6 - 1), np.uint32(n7 - 1))),
+        )
+        if high == NOBODY:
+            root = count
+            count = np.uint32(count + 1)
+            _create(nodes, root, value, y, x, 0, place)
+        else:
+            root = _find(nodes, high)
+            if nodes[root, SINCE] > value:
+                _close(nodes, root, value, height, across, boxes, all_iou, want_largest, largest)
+            if low != np.uint32(high - 1):
+                for number in (n0, n1, n2, n3, n4, n5, n6, n7):
+                    if number == NOBODY or number == high:
+                        continue
+                    other = _find(nodes, number)
+                    if other == root:
+                        continue
+                    if nodes[other, SINCE] > value:
+                        _close(nodes, other, value, height, across, boxes, all_iou, want_largest, largest)
+                    # the larger stays, so that few pixels carry a number that is out of date
+                    if nodes[other, AREA] > nodes[root, AREA]:
+                        root, other = other, root
+                    _merge(nodes, root, other)
+                    nodes[root, START] = min(nodes[root, START], nodes[other, START])
+            _extend(nodes, root, y, x)
+            if place < nodes[root, START]:
+                nodes[root, START] = place
+            nodes[root, AREA] += halves[place]
+        component[i + stride + 1] = root
+    # what is left: of the whole map, one component, which stands for the levels below its lowest value
+    root = _find(nodes, root)
+    if nodes[root, SINCE] > 0:
+        _close(nodes, root, np.int32(0), height, across, boxes, all_iou, want_largest, largest)
 
 
 @njit(cache=True, nogil=True)
@@ -271,7 +303,7 @@ def scan_levels(image, boxes):  # type: ignore[no-untyped-def]
     """Return what every level of a map gives.
 
     Args:
-        image: (Y, X) uint8, C-contiguous.
+        image: (Y, X) uint8, C-contiguous, each side below 65534.
         boxes: (n, 4) int64 ground truth, x0 y0 x1 y1 in the map's pixels; n may be 0.
 
     Returns:
@@ -281,20 +313,27 @@ def scan_levels(image, boxes):  # type: ignore[no-untyped-def]
     """
     height, width = image.shape
     values = image.ravel()
-    filled = _fill_holes(values, height, width)
-    has_holes = False
-    top = np.uint8(0)
-    for i in range(values.size):
-        has_holes = has_holes or filled[i] != values[i]
-        top = max(top, values[i])
     all_iou = np.full(LEVELS, -1.0)
-    area = np.full(LEVELS, -1, np.int64)
-    start = np.full(LEVELS, -1, np.int32)
-    largest_box = np.zeros((LEVELS, 4), np.int64)
-    _sweep_components(filled, height, width, boxes, not has_holes, all_iou, True, area, start, largest_box)
-    if has_holes:
-        _sweep_components(values, height, width, boxes, True, all_iou, False, area, start, largest_box)
-        _sweep_holes(values, filled, height, width, boxes, all_iou)
+    largest = np.full((LEVELS, 6), -1, np.int64)  # area, start, box
+    largest[:, 2:] = 0
+    first, last = np.zeros(height, np.int64), np.full(height, width - 1)
+    order = _rising(values, width, first, last)
+    filled = np.empty(values.size, np.uint8)
+    if not _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, last):
+        filled = values
+    else:
+        islands = np.full((height + 2) * (width + 2), OUTSIDE, np.uint32)
+        for y in range(height):
+            row = (y + 1) * (width + 2) + 1
+            islands[row + first[y] : row + last[y] + 1] = NOBODY
+        order = _rising(values, width, first, last)
+        ones = np.ones(values.size, np.uint8)
+        _sweep_components(values, order, islands, ones, height, width, boxes, all_iou, False, largest)
+        order = _rising(filled, width, np.zeros(height, np.int64), np.full(height, width - 1))
+    component = np.zeros((height + 2) * (width + 2), np.uint32)
+    halves = _half_pixels(filled, height, width)
+    _sweep_components(filled, order, component, halves, height, width, boxes, all_iou, True, largest)
+    largest_box = largest[:, 2:].copy()
     largest_iou = np.zeros(LEVELS)
     for level in range(LEVELS):
         largest_iou[level] = _best_iou(
