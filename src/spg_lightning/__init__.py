@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from spg_lightning.build import build_data, build_module, build_network, build_trainer, load_network
     from spg_lightning.checkpoints import import_published
     from spg_lightning.cli import compose
-    from spg_lightning.data import PhotoDataset, Records, read_cub, read_toybirds
+    from spg_lightning.data import PhotoDataset, Records, read_benchmark, read_cub, read_toybirds
     from spg_lightning.datamodule import PhotoDataModule
     from spg_lightning.errors import UserError
-    from spg_lightning.evaluation import Evaluation, evaluate
+    from spg_lightning.evaluation import evaluate
     from spg_lightning.localization import LocalizationMetric, floors, scan
     from spg_lightning.module import SPGModule
     from spg_lightning.prediction import Prediction, predict
+    from spg_lightning.results import Evaluation
     from spg_lightning.spg import SPGNetwork, SPGOutput, Thresholds, spg_loss
     from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, Stem
     from spg_lightning.training import TrainResult, train
@@ -27,13 +28,14 @@ _HOME = {
     "build": ("build_data", "build_module", "build_network", "build_trainer", "load_network"),
     "checkpoints": ("import_published",),
     "cli": ("compose",),
-    "data": ("PhotoDataset", "Records", "read_cub", "read_toybirds"),
+    "data": ("PhotoDataset", "Records", "read_benchmark", "read_cub", "read_toybirds"),
     "datamodule": ("PhotoDataModule",),
     "errors": ("UserError",),
-    "evaluation": ("Evaluation", "evaluate"),
+    "evaluation": ("evaluate",),
     "localization": ("LocalizationMetric", "floors", "scan"),
     "module": ("SPGModule",),
     "prediction": ("Prediction", "predict"),
+    "results": ("Evaluation",),
     "spg": ("SPGNetwork", "SPGOutput", "Thresholds", "spg_loss"),
     "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "Stem"),
     "training": ("TrainResult", "train"),
@@ -66,6 +68,7 @@ __all__ = [
     "import_published",
     "load_network",
     "predict",
+    "read_benchmark",
     "read_cub",
     "read_toybirds",
     "scan",

@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -40,8 +41,11 @@ def run(verb: str) -> None:
 
     _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
     for word in sys.argv[1:]:
-        if word.startswith("output_dir="):  # Hydra's own files belong there, too
+        # Hydra's own files belong where the others go
+        if word.startswith("output_dir="):
             sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
+        elif word.startswith("output="):
+            sys.argv.append(f"hydra.run.dir={Path(word.removeprefix('output=')).parent}")
     hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
 
 

@@ -1,85 +1,59 @@
-"""Evaluation: val and test once each; score map and threshold chosen on val."""
+"""The verb `evaluate`: a checkpoint's network, or any method's score maps, through the same metrics and report."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.build import build_data, build_module, load_network
 from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localization.floors import floors
-from spg_lightning.localization.metrics import Curves, summarize
+from spg_lightning.map_evaluation import evaluate_maps
 from spg_lightning.module import SPGModule
-from spg_lightning.provenance import provenance, write_json
+from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
-from spg_lightning.reporting.tables import print_evaluation, write_score_map_table
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The outcome.
-
-    Attributes:
-        score_map: of the smallest GT-known error on val, among those evaluated.
-        threshold: of that map, on val.
-        per_map: score map -> "<split>/<name>" -> number.
-        floors: "test/floor_..." -> number.
-        curves: split -> score map -> counts at all thresholds.
-    """
-
-    score_map: str
-    threshold: float
-    per_map: dict[str, dict[str, float]]
-    floors: dict[str, float]
-    curves: dict[str, dict[str, Curves]]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The chosen map's numbers and the floors; then each map's own, as "<split>/<map>/<name>"."""
-        flat = {**self.per_map[self.score_map], **self.floors}
-        for name, numbers in self.per_map.items():
-            for key, value in numbers.items():
-                split, metric = key.split("/", 1)
-                flat[f"{split}/{name}/{metric}"] = value
-        return flat
+from spg_lightning.reporting.report import Picture, write_evaluation
+from spg_lightning.results import Evaluation, choose_map, conclude, image_results
+from spg_lightning.spg.network import SPGNetwork
+from spg_lightning.spg.score_maps import SCORE_MAPS
 
 
 def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: PhotoDataModule) -> Evaluation:
     """Run val and test once each, for all of the module's score maps."""
     trainer.validate(module, datamodule=data, verbose=False)
+    module.keep = choose_map(module.curves["val"])  # of this map, results by image
     trainer.test(module, datamodule=data, verbose=False)
-    val, test = module.curves["val"], module.curves["test"]
-    chosen = max(val, key=lambda name: val[name].accuracy("gt_known").max())
-    per_map = {
-        name: {
-            # the threshold was chosen on val, so that val's numbers are their own oracle
-            **{f"val/{key.removesuffix('_oracle')}": value for key, value in summarize(val[name], None).items()},
-            **{f"test/{key}": value for key, value in summarize(test[name], val[name]).items()},
-        }
-        for name in val
-    }
     truth = {split: data.ground_truth(split, list(range(len(data.records[split])))) for split in ("val", "test")}
-    blind = {f"test/{name}": value for name, value in floors(truth["test"], truth["val"], data.frame).items()}
-    return Evaluation(
-        score_map=chosen,
-        threshold=per_map[chosen]["test/threshold"],
-        per_map=per_map,
-        floors=blind,
-        curves={"val": val, "test": test},
-    )
+    found = conclude(module.curves["test"], module.curves["val"], truth, data.frame)
+    kept = module.kept
+    names, frames = data.class_names, dict.fromkeys(kept.scans, data.frame)
+    predicted = {index: names[label] for index, label in kept.predicted.items()}
+    images = image_results(data.records["test"], kept.scans, predicted, frames, found.threshold)
+    return replace(found, images=images)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
-    """Evaluate a checkpoint as `conf/evaluate.yaml` describes it; metrics and gallery go to `cfg.output_dir`.
-
-    The checkpoint brings its data set's config; `cfg.dataset` and `cfg.root` replace it or say where it is now.
+    """Evaluate what `cfg` (`conf/evaluate.yaml`) names: a checkpoint, or a folder of any method's score maps.
 
     Raises:
-        UserError: no checkpoint, other classes than it was trained on, or data that cannot be read.
+        UserError: neither or both are given; no checkpoint, other classes than it was trained on; maps, metadata or data
+            that cannot be read.
+    """
+    if (cfg.checkpoint is None) == (cfg.maps is None):
+        raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
+    if cfg.maps is not None:
+        return evaluate_maps(cfg)
+    return _evaluate_checkpoint(cfg)
+
+
+def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
+    """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`.
+
+    The checkpoint brings its data set's config; `cfg.dataset` and `cfg.root` replace it or say where it is now.
     """
     quiet_lightning()
     started = datetime.now(UTC)
@@ -111,12 +85,11 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     )  # fmt: skip
     evaluation = evaluate_module(trainer, module, data)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    write_json(folder / "metrics.json", evaluation.metrics)
-    write_score_map_table(folder / "score_maps.csv", evaluation)
-    write_json(
-        folder / "provenance.json",
-        provenance(None, started, checkpoint=str(cfg.checkpoint), score_map=evaluation.score_map),
-    )
+    facts = provenance(None, started, checkpoint=str(cfg.checkpoint), score_map=evaluation.score_map)
+    write_evaluation(
+        folder / "metrics.json", evaluation, facts, str(cfg.checkpoint), data.records["test"],
+        lambda index: picture(network, data, evaluation.score_map, index), cfg.report_images,
+    )  # fmt: skip
     if cfg.gallery_images:
         write_gallery(
             folder / "gallery",
@@ -127,5 +100,15 @@ def evaluate(cfg: DictConfig) -> Evaluation:
             evaluation.threshold,
             cfg.gallery_images,
         )
-    print_evaluation(evaluation, str(cfg.checkpoint))
     return evaluation
+
+
+@torch.no_grad()
+def picture(network: SPGNetwork, data: PhotoDataModule, score_map: str, index: int) -> Picture:
+    """Return what a report shows of a test photo: its label's score map, as the evaluation saw it."""
+    sample = data.dataset("test")[index]
+    assert sample is not None  # it has been evaluated
+    device = next(network.parameters()).device
+    output = network(network.stem.normalize(sample["image"][None].to(device)))
+    values = SCORE_MAPS[score_map].compute(output, torch.tensor([sample["label"]], device=device))[0, 0]
+    return Picture(values.cpu().numpy(), sample["image"].permute(1, 2, 0).numpy())

@@ -1,6 +1,7 @@
 """The LightningModule: calls network, loss and metrics, and logs. Nothing else."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,8 +11,18 @@ from torch import Tensor, nn
 from spg_lightning.data.photos import Batch
 from spg_lightning.errors import UserError
 from spg_lightning.localization.metrics import Curves, LocalizationMetric
+from spg_lightning.localization.scan import Scan
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 from spg_lightning.spg.score_maps import SCORE_MAPS, choose
+
+
+@dataclass
+class Kept:
+    """What a test kept: index of the image -> scan of its map, most probable class."""
+
+    scans: dict[int, Scan]
+    predicted: dict[int, int]
+
 
 Loss = Callable[[SPGOutput, Tensor], dict[str, Tensor]]
 
@@ -51,6 +62,8 @@ class SPGModule(pl.LightningModule):
         self.branches = tuple({branch for name in self.score_maps for branch in SCORE_MAPS[name].branches})
         self.meters = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
         self.curves: dict[str, dict[str, Curves]] = {}
+        self.keep: str | None = None  # the score map whose test scans are kept, for results by image
+        self.kept = Kept({}, {})
 
     def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
         """Return the network's output for uint8 RGB images (B, 3, Y, X)."""
@@ -81,8 +94,11 @@ class SPGModule(pl.LightningModule):
         self._reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget the counts of before."""
+        """Forget the counts of before; from now on keep the scans of one map, if asked to."""
         self._reset()
+        self.kept = Kept({}, {})
+        for name, meter in self.meters.items():
+            meter.keep_scans = name == self.keep  # type: ignore[assignment]
 
     def validation_step(self, batch: Batch | None, batch_index: int) -> None:
         """Count a batch of validation photos."""
@@ -108,6 +124,17 @@ class SPGModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Keep the curves; what they mean is decided with the threshold from validation."""
         self._keep("test")
+        if self.keep is None:
+            return
+        meter = self.meters[self.keep]
+        self.kept.scans = dict(zip(self.kept.predicted, meter.scans, strict=True))  # type: ignore[arg-type]
+        if self.trainer.world_size > 1:
+            parts: list[Kept | None] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, self.kept)
+            for part in parts:
+                assert part is not None
+                self.kept.scans |= part.scans
+                self.kept.predicted |= part.predicted
 
     def _reset(self) -> None:
         for meter in self.meters.values():
@@ -125,5 +152,8 @@ class SPGModule(pl.LightningModule):
         ranked = output.logits.topk(min(5, output.logits.shape[1]), dim=1).indices == labels[:, None]
         boxes = self.trainer.datamodule.ground_truth(split, batch["index"].tolist())  # type: ignore[attr-defined]
         count = {"boxes": boxes, "top1": ranked[:, 0], "top5": ranked.any(1), "masks": batch["mask"]}
+        count["names"] = [self.trainer.datamodule.records[split].images[i] for i in batch["index"].tolist()]  # type: ignore[attr-defined]
+        if split == "test" and self.keep is not None:
+            self.kept.predicted |= dict(zip(batch["index"].tolist(), output.logits.argmax(1).tolist(), strict=True))
         for name, meter in self.meters.items():
             meter.update(SCORE_MAPS[name].compute(output, labels)[:, 0], **count)  # type: ignore[operator]

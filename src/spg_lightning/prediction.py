@@ -147,8 +147,7 @@ class _Localizer:
         boxes, files = [], []
         for k, values in enumerate(maps):
             found = scan(values, NO_BOXES)
-            level = int(found.levels(np.array([self.threshold]))[0])
-            boxes.append(box_in_photo(found.largest_box[level], frame, size))
+            boxes.append(box_in_photo(found.at(self.threshold)[0], frame, size))
             files.append(self._save_map(f"{name}_{k + 1}" if len(maps) > 1 else name, values))
         names = [self.description.class_names[int(index)] for index in classes]
         texts = [

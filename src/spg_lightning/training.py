@@ -14,11 +14,12 @@ from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add
 from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.evaluation import Evaluation, evaluate_module
+from spg_lightning.evaluation import evaluate_module, picture
 from spg_lightning.module import SPGModule
-from spg_lightning.provenance import provenance, write_json
+from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
-from spg_lightning.reporting.tables import print_evaluation, write_score_map_table
+from spg_lightning.reporting.report import write_evaluation
+from spg_lightning.results import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +103,6 @@ def _report(
     fit_seconds: float,
     trainer: pl.Trainer,
 ) -> None:
-    write_json(folder / "metrics.json", evaluation.metrics)
-    write_score_map_table(folder / "score_maps.csv", evaluation)
     for logger in trainer.loggers:
         if not isinstance(
             logger, CSVLogger
@@ -118,8 +117,11 @@ def _report(
         cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
         photos={split: len(records) for split, records in data.records.items()},
     )  # fmt: skip
-    write_json(folder / "provenance.json", facts)
-    print_evaluation(evaluation, f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}")
+    title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
+    write_evaluation(
+        folder / "metrics.json", evaluation, facts, title, data.records["test"],
+        lambda index: picture(module.network, data, evaluation.score_map, index), cfg.report_images,
+    )  # fmt: skip
     log.info("run folder: %s", folder)
 
 

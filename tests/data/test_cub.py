@@ -20,7 +20,7 @@ def test_reads_the_official_layout(tmp_path):
     assert splits.test.sizes[0].tolist() == [60, 40]
     x0, y0, x1, y1 = splits.test.boxes_of(0)[0]
     assert (x1 - x0, y1 - y0) == (30, 20)
-    assert (splits.test.root / splits.test.masks[0]).is_file()
+    assert (splits.test.root / splits.test.masks[0][0]).is_file()
 
 
 def test_accepts_windows_line_ends_and_byte_order_mark(tmp_path):

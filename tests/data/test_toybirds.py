@@ -49,7 +49,7 @@ def test_boxes_are_tight_around_masks(tmp_path):
     records = read_toybirds(str(tmp_path), 16, 24, seed=0).test
     assert len(records) == 24
     for i in range(len(records)):
-        mask = np.asarray(Image.open(records.root / records.masks[i])) > 127
+        mask = np.asarray(Image.open(records.root / records.masks[i][0])) > 127
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         assert records.boxes_of(i)[0].tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
         assert 0.02 < mask.mean() < 0.6

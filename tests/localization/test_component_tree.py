@@ -38,7 +38,9 @@ def constant(rng, shape):
 def as_image(values):
     values = np.asarray(values, float)
     low, high = values.min(), values.max()
-    if low < 0 or high > 1:
+    if low == high:
+        values = np.full_like(values, 0.5)
+    elif low < 0 or high > 1:
         values = (values - low) / (high - low)
     return np.ascontiguousarray((values * 255).astype(np.uint8))
 
@@ -96,3 +98,22 @@ def test_scan_does_not_depend_on_transposition_or_scale():
     _, largest_t, everything_t = scan_levels(np.ascontiguousarray(image.T), truth[:, [1, 0, 3, 2]])
     assert np.array_equal(everything, everything_t)
     assert np.array_equal(largest, largest_t)
+
+
+def test_equals_the_definition_at_full_size():
+    rng = np.random.default_rng(3)
+    for kind in ("smooth", "craters", "rings"):
+        image = as_image(KINDS[kind](rng, (112, 150)))
+        truth = boxes(rng, image.shape, 3)
+        for ours, expected in zip(scan_levels(image, truth), contours.scan_levels(image, truth), strict=True):
+            assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2)])
+def test_the_smallest_maps(shape):
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        image = rng.integers(0, 4, shape).astype(np.uint8)
+        truth = boxes(rng, shape, 1)
+        for ours, expected in zip(scan_levels(image, truth), contours.scan_levels(image, truth), strict=True):
+            assert np.array_equal(ours, expected)

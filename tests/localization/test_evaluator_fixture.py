@@ -2,10 +2,11 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 
+from spg_lightning.data.benchmark import read_benchmark
+from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.localization import pixel_average_precision, pixel_histograms, scale_boxes, scan
 from spg_lightning.localization.pixels import histogram_edges
 from spg_lightning.localization.scan import default_thresholds
@@ -59,18 +60,8 @@ def test_every_largest_box(scans):
 def test_pixel_average_precision(maps):
     edges = histogram_edges(default_thresholds())
     counts = np.zeros((2, len(edges) - 1), int)
-    images: dict[str, list] = {}
-    for name, *files in rows("metadata_masks/localization.txt"):
-        images.setdefault(name, []).append(files)
-
-    def read(file):
-        return (
-            cv2.resize(cv2.imread(str(FOLDER / "masks" / file), 0), (224, 224), interpolation=cv2.INTER_NEAREST) > 127
-        )
-
-    for name, files in images.items():
-        mask = np.any([read(f[0]) for f in files], axis=0)
-        ignored = np.any([read(f[1]) if len(f) > 1 and f[1] else np.zeros_like(mask) for f in files], axis=0) & ~mask
-        counts += pixel_histograms(maps[name], mask, edges, ignored)
+    records = read_benchmark(FOLDER / "metadata_masks", FOLDER / "masks")
+    for i, name in enumerate(records.images):
+        counts += pixel_histograms(maps[name], read_ternary_mask(records, i, (224, 224)), edges)
     expected = json.loads((FOLDER / "expected_pxap.json").read_text())["pxap"]
     assert pixel_average_precision(counts) == pytest.approx(expected, abs=1e-9)

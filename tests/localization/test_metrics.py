@@ -76,16 +76,18 @@ def test_pixel_average_precision_against_scikit_learn():
     thresholds = default_thresholds(100)
     scores = rng.integers(0, 100, (40, 40)) / 100 + 0.005
     mask = rng.random((40, 40)) < scores
-    ours = pixel_average_precision(pixel_histograms(scores, mask, histogram_edges(thresholds)))
+    ours = pixel_average_precision(pixel_histograms(scores, mask.astype(np.int8), histogram_edges(thresholds)))
     # the benchmark's sum leaves out the step to the highest bin, whose recall is 0 at the upper end
     assert ours == pytest.approx(100 * average_precision_score(mask.ravel(), scores.ravel()), abs=0.05)
 
 
 def test_ignored_pixels_do_not_count():
-    scores, mask = np.array([[0.9, 0.2, 0.8]], np.float32), np.array([[True, False, False]])
+    scores, mask = np.array([[0.95, 0.2, 0.8]], np.float32), np.array([[1, 0, 0]], np.int8)
     edges = histogram_edges(default_thresholds(10))
     assert pixel_histograms(scores, mask, edges).sum() == 3
-    assert pixel_histograms(scores, mask, edges, np.array([[False, False, True]])).sum() == 2
+    counts = pixel_histograms(scores, np.array([[1, 0, -1]], np.int8), edges)
+    assert counts.sum() == 2
+    assert counts[:, 8].sum() == 0  # 0.8 is just above the eighth edge
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.1, float("inf")])

@@ -148,13 +148,13 @@ def _corners(
     return max(x, 0.0), max(y, 0.0), min(x + width, size[0]), min(y + height, size[1])
 
 
-def _masks(folder: Path, images: list[str]) -> tuple[str, ...]:
+def _masks(folder: Path, images: list[str]) -> tuple[tuple[str, ...], ...]:
     """Return the segmentations where all of them exist, below the folder or beside it as their archive extracts."""
     for prefix in ("segmentations", "../segmentations"):
         paths = [f"{prefix}/{Path(name).with_suffix('.png')}" for name in images]
         there = [(folder / path).is_file() for path in paths]
         if all(there):
-            return tuple(f"../{path}" for path in paths)  # as seen from images/
+            return tuple((f"../{path}",) for path in paths)  # as seen from images/
         if any(there):
             lacking = [path for path, exists in zip(paths, there, strict=True) if not exists]
             log.warning("%s is missing%s: segmentations are not used", folder / lacking[0], _more(lacking))

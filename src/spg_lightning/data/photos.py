@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
 
@@ -23,7 +24,7 @@ class Sample(TypedDict):
     """One photo as the network's input frame shows it.
 
     image: (3, Y, X) uint8 RGB. label, index: integers; index counts in the records. boxes: (n, 4) float32 x0 y0 x1 y1 in
-    the input frame, without those a crop cut away. mask: (Y, X) bool, or None.
+    the input frame, without those a crop cut away. mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None.
     """
 
     image: Tensor
@@ -99,14 +100,14 @@ class PhotoDataset(Dataset):
         boxes = records.boxes_of(index)
         arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
         if self.with_masks:
-            arguments["mask"] = (read_photo(records.root / records.masks[index])[..., 0] > 127).astype(np.uint8)
+            arguments["mask"] = read_ternary_mask(records, index, (photo.shape[1], photo.shape[0]))
         out = self.transform(**arguments)
         return Sample(
             image=torch.from_numpy(np.ascontiguousarray(out["image"].transpose(2, 0, 1))),
             label=int(records.labels[index]),
             index=index,
             boxes=torch.from_numpy(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4)),
-            mask=torch.from_numpy(out["mask"]).bool() if self.with_masks else None,
+            mask=torch.from_numpy(np.ascontiguousarray(out["mask"])) if self.with_masks else None,
         )
 
 

@@ -12,14 +12,16 @@ class Records:
     """The photos of one split, column by column.
 
     Attributes:
-        root: folder that `images` and `masks` are relative to.
+        root: folder that `images`, `masks` and `ignored` are relative to.
         images: N paths; a path without its extension is the image's id.
         labels: (N,) class indices.
         sizes: (N, 2) widths and heights in pixels.
         boxes: (M, 4) ground truth of all photos, x0 y0 x1 y1 in pixels of the photo, x1 and y1 exclusive.
         box_offsets: (N + 1,); photo i has the boxes box_offsets[i] up to box_offsets[i + 1].
         class_names: K names.
-        masks: N paths of foreground masks, empty where the data set has none.
+        masks: N lists of mask files, whose union is the object; empty where the data set has none.
+        ignored: N mask files of regions that count neither as object nor as background, "" for none; or empty.
+        mask_above: a mask's pixels brighter than this belong to it.
     """
 
     root: Path
@@ -29,7 +31,9 @@ class Records:
     boxes: Float[np.ndarray, "M 4"]
     box_offsets: Int[np.ndarray, " N1"]
     class_names: tuple[str, ...]
-    masks: tuple[str, ...] = field(default=())
+    masks: tuple[tuple[str, ...], ...] = field(default=())
+    ignored: tuple[str, ...] = field(default=())
+    mask_above: int = 127
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,6 +59,8 @@ class Records:
             box_offsets=np.concatenate([[0], np.cumsum(counts)]),
             class_names=self.class_names,
             masks=tuple(self.masks[i] for i in indices) if self.masks else (),
+            ignored=tuple(self.ignored[i] for i in indices) if self.ignored else (),
+            mask_above=self.mask_above,
         )
 
 

@@ -82,7 +82,12 @@ def _half_pixels(values, height, width):  # type: ignore[no-untyped-def]
             a, b, c = np.int16(above[x] > me), np.int16(above[x + 1] > me), np.int16(above[x + 2] > me)
             d, e = np.int16(here[x] > me), np.int16(here[x + 2] >= me)
             f, g, h = np.int16(below[x] >= me), np.int16(below[x + 1] >= me), np.int16(below[x + 2] >= me)
-            row[x] = np.int16(a + b + d >= 2) + np.int16(b + c + e >= 2) + np.int16(d + f + g >= 2) + np.int16(e + g + h >= 2)
+            row[x] = (
+                np.int16(a + b + d >= 2)
+                + np.int16(b + c + e >= 2)
+                + np.int16(d + f + g >= 2)
+                + np.int16(e + g + h >= 2)
+            )
     return out.ravel()
 
 
@@ -159,8 +164,8 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
     """
     across, stride = np.int64(np.uint16(width)), np.int64(np.uint16(width + 2))
     component = np.full((height + 2) * stride, OUTSIDE, np.uint32)
-    for y in range(height):
-        component[(y + 1) * stride + 1 : (y + 1) * stride + 1 + across] = NOBODY
+    for row in range(height):
+        component[(row + 1) * stride + 1 : (row + 1) * stride + 1 + across] = NOBODY
     nodes = np.empty((values.size // 2 + 3, COLUMNS), np.int32)
     _create(nodes, OUTSIDE, ENDLESS, 0, 0, ENDLESS, 0)
     count = np.uint32(OUTSIDE + 1)
@@ -183,7 +188,7 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
                 _close_hole(nodes, root, value, height, across, boxes, all_iou)
             if low != np.uint32(high - 1):
                 for number in (n0, n1, n2, n3):
-                    if number == NOBODY or number == high:
+                    if number == NOBODY or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
                         continue
                     other = _find(nodes, number)
                     if other == root:
@@ -204,18 +209,18 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
         component[i + stride] = root
     if not any_hole:
         return False
-    for y in range(height):
-        first[y], last[y] = across, -1
-        for x in range(across):
-            place = y * across + x
+    for row in range(height):
+        first[row], last[row] = across, -1
+        for column in range(across):
+            place = row * across + column
             filled[place] = values[place]
-            number = component[(y + 1) * stride + x + 1]
+            number = component[(row + 1) * stride + column + 1]
             if number != OUTSIDE:
                 while nodes[number, FILLED] < 0:
                     number = np.uint32(nodes[number, INTO])
                 if nodes[number, FILLED] > values[place]:
                     filled[place] = nodes[number, FILLED]
-                    first[y], last[y] = min(first[y], x), x
+                    first[row], last[row] = min(first[row], column), column
     return True
 
 
@@ -228,9 +233,7 @@ def _close(nodes, other, value, height, width, boxes, all_iou, want_largest, lar
     area, start = nodes[other, AREA], nodes[other, START]
     for level in range(value, nodes[other, SINCE]):
         all_iou[level] = max(all_iou[level], iou)
-        if want_largest and (
-            area > largest[level, 0] or (area == largest[level, 0] and start > largest[level, 1])
-        ):
+        if want_largest and (area > largest[level, 0] or (area == largest[level, 0] and start > largest[level, 1])):
             largest[level, 0], largest[level, 1] = area, start
             largest[level, 2], largest[level, 3], largest[level, 4], largest[level, 5] = x0, y0, x1, y1
     nodes[other, SINCE] = value
@@ -275,7 +278,7 @@ def _sweep_components(  # type: ignore[no-untyped-def]
                 _close(nodes, root, value, height, across, boxes, all_iou, want_largest, largest)
             if low != np.uint32(high - 1):
                 for number in (n0, n1, n2, n3, n4, n5, n6, n7):
-                    if number == NOBODY or number == high:
+                    if number == NOBODY or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
                         continue
                     other = _find(nodes, number)
                     if other == root:

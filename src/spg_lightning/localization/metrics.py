@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 from torchmetrics import Metric
 
 from spg_lightning.localization.pixels import histogram_edges, pixel_average_precision, pixel_histograms
-from spg_lightning.localization.scan import default_thresholds, scan
+from spg_lightning.localization.scan import Scan, check_map, default_thresholds, scan
 
 IOUS = (30, 50, 70)
 # rows of `hits`: the first three take the largest contour at IoU 0.5, the others any contour (MaxBoxAccV2)
@@ -29,20 +29,24 @@ class Curves:
         thresholds: (T,) in [0, 1).
         hits: (6, T) images localized rightly at each threshold, rows as `CURVES`.
         num_images: how many images were counted.
+        num_boxed: how many of them had ground-truth boxes.
+        num_classified: for how many of them predicted classes were known.
         top1, top5: images classified rightly.
-        pixels: (2, bins) histograms of scores on background and foreground; zeros where there were no masks.
+        pixels: (2, bins) histograms of scores on background and object; zeros where there were no masks.
     """
 
     thresholds: Float[np.ndarray, " T"]
     hits: Int[np.ndarray, "6 T"]
     num_images: int
+    num_boxed: int
+    num_classified: int
     top1: int
     top5: int
     pixels: Int[np.ndarray, "2 bins"]
 
     def accuracy(self, curve: str) -> Float[np.ndarray, " T"]:
-        """Return a curve in percent of the images."""
-        return 100 * self.hits[CURVES.index(curve)] / max(self.num_images, 1)
+        """Return a curve in percent of the images with boxes."""
+        return 100 * self.hits[CURVES.index(curve)] / max(self.num_boxed, 1)
 
     def best(self, curve: str) -> int:
         """Return the index of the best threshold of a curve: the middle of the longest run where it is highest."""
@@ -58,65 +62,94 @@ class LocalizationMetric(Metric):
 
     Args:
         num_thresholds: how finely thresholds are spaced; the benchmark's default is 1000.
+
+    Attributes:
+        scans: if `keep_scans`, every image's scan in the order of the updates, in this process: for results by image.
     """
 
     full_state_update = False
 
-    def __init__(self, num_thresholds: int, **kwargs: Any) -> None:
+    def __init__(self, num_thresholds: int, keep_scans: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.thresholds = default_thresholds(num_thresholds)
         self.edges = histogram_edges(self.thresholds)
+        self.keep_scans, self.scans = keep_scans, list[Scan]()
         zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
         self.hits: Tensor
         self.pixels: Tensor
-        self.counts: Tensor  # images, right among the first, right among the first five
+        self.counts: Tensor  # images, with boxes, with classes, right among the first, right among the first five
         self.add_state("hits", zeros, dist_reduce_fx="sum")
         self.add_state("pixels", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(5, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
-        score_maps: Float[Tensor, "B Y X"],
-        boxes: Sequence[Int[np.ndarray, "n 4"]],
-        top1: Bool[Tensor, " B"],
-        top5: Bool[Tensor, " B"],
-        masks: Bool[Tensor, "B Y X"] | None = None,
+        score_maps: Float[Tensor, "B Y X"] | Sequence[Float[np.ndarray, "Y X"]],
+        boxes: Sequence[Int[np.ndarray, "n 4"]] | None,
+        top1: Bool[Tensor, " B"] | None = None,
+        top5: Bool[Tensor, " B"] | None = None,
+        masks: Sequence[Int8[Tensor, "Y X"]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         """Add a batch.
 
         Args:
             score_maps: the map of the label, in [0, 1]. Top-1 and top-5 localization need no other: an image counts only
-                if the label is among the predicted classes, and then that class's own map is the label's.
-            boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1.
-            top1, top5: whether the label is the most probable class, among the five most probable ones.
-            masks: the objects' pixels, for PxAP.
+                if the label is among the predicted classes, and then that class's own map is the label's. So one scan an
+                image serves them, and the other classes' maps need not be upsampled.
+            boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1; None where there are only masks.
+            top1, top5: whether the label is the most probable class, among the five most probable ones; None: unknown.
+            masks: 1 object, 0 background, -1 ignored, for PxAP.
+            names: what an error message calls each map.
 
         Raises:
-            UserError: a map outside [0, 1].
+            UserError: a map that is none, or outside [0, 1].
         """
-        maps = score_maps.detach().float().cpu().numpy()
-        right1, right5 = top1.cpu().numpy(), top5.cpu().numpy()
+        maps = _as_arrays(score_maps)
         hits = np.zeros(self.hits.shape, np.int64)
         pixels = np.zeros(self.pixels.shape, np.int64)
+        right = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
         for i, score_map in enumerate(maps):
-            found = scan(score_map, boxes[i])
-            levels = found.levels(self.thresholds)
-            known = found.largest_iou[levels] >= 0.5
-            hits[0] += known
-            hits[1] += known & right1[i]
-            hits[2] += known & right5[i]
-            for row, iou in enumerate(IOUS, start=3):
-                hits[row] += found.all_iou[levels] >= iou / 100
+            name = names[i] if names else f"score map {i}"
+            if boxes is not None:
+                found = scan(score_map, boxes[i], name)
+                hits += self._hits(found, *(flags is not None and flags[i] for flags in right))
+                if self.keep_scans:
+                    self.scans.append(found.compact())
+            else:
+                check_map(score_map, name)
             if masks is not None:
-                pixels += pixel_histograms(score_map, masks[i].cpu().numpy(), self.edges)
+                pixels += pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
+        counts = [len(maps), len(maps) * (boxes is not None), len(maps) * (right[0] is not None)]
+        counts += [0 if flags is None else int(flags.sum()) for flags in right]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixels += torch.from_numpy(pixels).to(self.device)
-        self.counts += torch.tensor([len(maps), right1.sum(), right5.sum()], device=self.device)
+        self.counts += torch.tensor(counts, device=self.device)
+
+    def _hits(self, found: Scan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 T"]:
+        """Return at which thresholds one image is right, rows as `CURVES`."""
+        levels = found.levels(self.thresholds)
+        known = found.largest_iou >= 0.5
+        by_level = np.stack([known, known & right1, known & right5, *(found.all_iou >= iou / 100 for iou in IOUS)])
+        return by_level[:, levels]
+
+    def reset(self) -> None:
+        """Forget all counts and scans."""
+        super().reset()
+        self.scans = []
 
     def compute(self) -> Curves:
         """Return the counts of all processes."""
-        images, top1, top5 = (int(count) for count in self.counts)
-        return Curves(self.thresholds, self.hits.cpu().numpy(), images, top1, top5, self.pixels.cpu().numpy())
+        images, boxed, classified, top1, top5 = (int(count) for count in self.counts)
+        hits, pixels = self.hits.cpu().numpy(), self.pixels.cpu().numpy()
+        return Curves(self.thresholds, hits, images, boxed, classified, top1, top5, pixels)
+
+
+def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    if not isinstance(score_maps, Tensor):
+        return score_maps
+    maps = score_maps.detach().cpu()
+    return [*(maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps).numpy()]
 
 
 def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
@@ -124,23 +157,23 @@ def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for GT-known, for the localization errors and
     max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70. Names that end in `_oracle` use `test`'s own best
-    thresholds. Without `val` there are only the latter.
+    thresholds. Without `val` there are only the latter. What cannot be known is left out: box metrics without boxes,
+    classification and top-1 / top-5 localization errors without predicted classes, PxAP without masks.
     """
-    n = max(test.num_images, 1)
-    out = {
-        "num_images": float(test.num_images),
-        "cls_top1_error": 100 - 100 * test.top1 / n,
-        "cls_top5_error": 100 - 100 * test.top5 / n,
-    }
+    out = {"num_images": float(test.num_images)}
+    classified = 0 < test.num_classified == test.num_images
+    if classified:
+        out["cls_top1_error"] = 100 - 100 * test.top1 / test.num_images
+        out["cls_top5_error"] = 100 - 100 * test.top5 / test.num_images
     if test.pixels.any():
         out["pxap"] = pixel_average_precision(test.pixels)
     for suffix, chooser in (("", val), ("_oracle", test)):
-        if chooser is None:
+        if chooser is None or not test.num_boxed:
             continue
         chosen = chooser.best("gt_known")
         out[f"threshold{suffix}"] = float(test.thresholds[chosen])
         out[f"gt_known_error{suffix}"] = 100 - float(test.accuracy("gt_known")[chosen])
-        for k in (1, 5):
+        for k in (1, 5) if classified else ():
             # the oracle takes each curve's own best, as papers do
             at = chosen if chooser is val else chooser.best(f"loc_top{k}")
             out[f"loc_top{k}_error{suffix}"] = 100 - float(test.accuracy(f"loc_top{k}")[at])

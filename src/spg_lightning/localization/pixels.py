@@ -1,7 +1,7 @@
 """Pixel average precision (PxAP): how well the raw map separates object pixels from the rest."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, Int8
 from numba import njit
 
 
@@ -11,11 +11,11 @@ def histogram_edges(thresholds: Float[np.ndarray, " T"]) -> Float[np.ndarray, " 
 
 
 @njit(cache=True, nogil=True)
-def _count(score_map, mask, ignored, edges, counts):  # type: ignore[no-untyped-def]
+def _count(score_map, mask, edges, counts):  # type: ignore[no-untyped-def]
     bins = edges.size - 1
     steps = edges.size - 3  # thresholds are equally spaced: guess the bin, then correct rounding
     for i in range(score_map.size):
-        if ignored[i]:
+        if mask[i] < 0:
             continue
         value = np.float64(score_map[i])
         k = min(int(value * steps), bins - 1)
@@ -23,26 +23,28 @@ def _count(score_map, mask, ignored, edges, counts):  # type: ignore[no-untyped-
             k -= 1
         while k < bins - 1 and edges[k + 1] <= value:
             k += 1
-        counts[1 if mask[i] else 0, k] += 1
+        counts[mask[i], k] += 1
 
 
 def pixel_histograms(
-    score_map: Float[np.ndarray, "Y X"],
-    mask: Bool[np.ndarray, "Y X"],
-    edges: Float[np.ndarray, " E"],
-    ignored: Bool[np.ndarray, "Y X"] | None = None,
+    score_map: Float[np.ndarray, "Y X"], mask: Int8[np.ndarray, "Y X"], edges: Float[np.ndarray, " E"]
 ) -> Int[np.ndarray, "2 bins"]:
-    """Count the scores of background (row 0) and foreground pixels (row 1) by bin, without ignored pixels."""
+    """Count the scores of background (row 0) and object pixels (row 1) by bin.
+
+    Args:
+        score_map: values in [0, 1].
+        mask: 1 object, 0 background, -1 ignored: not counted.
+        edges: see `histogram_edges`.
+    """
     counts = np.zeros((2, edges.size - 1), np.int64)
-    skip = np.zeros(mask.size, np.bool_) if ignored is None else ignored.ravel()
-    _count(np.ascontiguousarray(score_map).ravel(), mask.ravel(), skip, edges, counts)
+    _count(np.ascontiguousarray(score_map).ravel(), np.ascontiguousarray(mask).ravel(), edges, counts)
     return counts
 
 
 def pixel_average_precision(counts: Int[np.ndarray, "2 bins"]) -> float:
     """Return PxAP in percent: the sum of precision times the steps of recall, from the highest score down.
 
-    NaN where there is no foreground pixel at all.
+    NaN where there is no object pixel at all.
     """
     background, foreground = (row[::-1].cumsum() for row in counts)
     if foreground[-1] == 0:

@@ -1,6 +1,6 @@
 """From one score map and its ground truth to boxes and overlaps at every threshold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -32,24 +32,42 @@ class Scan:
     largest_iou: Float[np.ndarray, "256"]
     all_iou: Float[np.ndarray, "256"]
 
+    def compact(self) -> "Scan":
+        """Return the scan in half the memory, for keeping many."""
+        return replace(self, largest_box=self.largest_box.astype(np.uint16))
+
     def levels(self, thresholds: Float[np.ndarray, " T"]) -> Int[np.ndarray, " T"]:
         """Return the level of each threshold."""
         return (thresholds * self.top).astype(np.int64)
 
+    def at(self, threshold: float) -> tuple[Int[np.ndarray, "4"], float]:
+        """Return the largest contour's box at one threshold, and its best IoU with the ground truth."""
+        level = int(threshold * self.top)
+        return self.largest_box[level].astype(np.int64), float(self.largest_iou[level])
 
-def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UInt8[np.ndarray, "Y X"]:
-    """Return a map in [0, 1] as uint8(map * 255), the benchmark's resolution.
+
+def check_map(score_map: Float[np.ndarray, "Y X"], name: str) -> None:
+    """Refuse what is no score map.
 
     Raises:
-        UserError: values that are not finite or outside [0, 1], or not a map of floats.
+        UserError: values that are not finite or outside [0, 1], or not a (height, width) array of floats.
     """
-    if score_map.ndim != 2 or not np.issubdtype(score_map.dtype, np.floating):
+    if score_map.ndim != 2 or not np.issubdtype(score_map.dtype, np.floating) or not score_map.size:
         raise UserError(f"{name}: expected a (height, width) array of floats, got {score_map.shape} {score_map.dtype}")
     low, high = score_map.min(), score_map.max()
     if not (low >= 0 and high <= 1):  # also false for NaN
         raise UserError(
             f"{name}: values must lie in [0, 1]; found {low:g} to {high:g}; normalise each map to its range"
         )
+
+
+def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UInt8[np.ndarray, "Y X"]:
+    """Return a map in [0, 1] as uint8(map * 255), the benchmark's resolution.
+
+    Raises:
+        UserError: see `check_map`.
+    """
+    check_map(score_map, name)
     return (score_map * 255).astype(np.uint8)
 
 

@@ -47,9 +47,9 @@ def write_comparison(path: Path, data: PhotoDataModule, columns: Sequence[Column
             )
             score_map = values[0, 0].numpy()
             found = scan(score_map, truth)
-            level = int(found.levels(np.array([column.threshold]))[0])
-            box = [c * scale for c in box_in_photo(found.largest_box[level], data.frame, data.frame)]
-            drawn = [*true_boxes, (box, overlay.FOUND, f"IoU {found.largest_iou[level]:.2f}")]
+            inside, iou = found.at(column.threshold)
+            box = [c * scale for c in box_in_photo(inside, data.frame, data.frame)]
+            drawn = [*true_boxes, (box, overlay.FOUND, f"IoU {iou:.2f}")]
             hot = overlay.heat(photo, overlay.resize_map(score_map, SIDE, SIDE))
             panels.append((column.title, overlay.boxes(hot, drawn)))
         rows.append(overlay.strip(panels, SIDE))

@@ -57,9 +57,8 @@ def write_gallery(
         best = SCORE_MAPS[score_map].compute(output, label)[0, 0].cpu().numpy()
         truth = data.ground_truth("test", [index])[0]
         found = scan(best, truth)
-        level = int(found.levels(np.array([threshold]))[0])
-        box = box_in_photo(found.largest_box[level], data.frame, data.frame)
-        iou = found.largest_iou[level]
+        inside, iou = found.at(threshold)
+        box = box_in_photo(inside, data.frame, data.frame)
         predicted = records.class_names[int(output.logits.argmax())]
         # drawn at the panels' size, so that lines and letters stay sharp
         scale = SIDE / data.crop

@@ -1,15 +1,13 @@
-"""Tables of an evaluation: on the terminal and as CSV."""
+"""Tables of an evaluation: on the terminal, on the page, and as CSV."""
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:  # evaluation prints its table through this module
-    from spg_lightning.evaluation import Evaluation
-
+from spg_lightning.results import Evaluation
 
 COLUMNS = {
     "gt_known_error": "GT-known\nerror",
@@ -20,36 +18,92 @@ COLUMNS = {
     "pxap": "\nPxAP",
     "threshold": "thresh-\nold",
 }
+# without val there are thresholds chosen on test only
+ORACLE_COLUMNS = {
+    "gt_known_error_oracle": "GT-known\nerror",
+    "loc_top1_error_oracle": "top-1\nloc",
+    "loc_top5_error_oracle": "top-5\nloc",
+    "max_box_acc_iou30_oracle": "acc at\nIoU 30",
+    "max_box_acc_iou50_oracle": "acc at\nIoU 50",
+    "max_box_acc_iou70_oracle": "acc at\nIoU 70",
+    "max_box_acc_v2_oracle": "V2\nacc",
+    "pxap": "\nPxAP",
+    "threshold_oracle": "thresh-\nold",
+}
+FLOORS = {"center": "centred box", "whole": "whole image"}
 
 
-def print_evaluation(evaluation: "Evaluation", title: str) -> None:
-    """Print the test part: a row a score map, the chosen one marked, then the floors."""
+@dataclass(frozen=True)
+class Row:
+    """A row: `kind` is "" (a score map), "chosen" (the chosen one) or "floor"."""
+
+    kind: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The test part as a table, with what has to be said about it."""
+
+    lead: str
+    header: list[str]
+    rows: list[Row]
+    note: str
+
+
+def figures_of(evaluation: Evaluation) -> Figures:
+    """Return a row a score map, then the floors; columns nobody has a number for are left out."""
+    has_val = "val" in evaluation.curves
+    wanted = COLUMNS if has_val else ORACLE_COLUMNS
+    numbers = evaluation.per_map[evaluation.score_map]
+    columns = {key: text for key, text in wanted.items() if f"test/{key}" in numbers}
+    rows = []
+    for name, of_map in evaluation.per_map.items():
+        several = len(evaluation.per_map) > 1
+        mark = "chosen" if several and name == evaluation.score_map else ""
+        cells = [_cell(of_map.get(f"test/{key}"), key) for key in columns]
+        rows.append(Row(mark, [f"{name} *" if mark else name, *cells]))
+    for name, text in FLOORS.items():
+        known = {
+            key: evaluation.floors.get(f"test/floor_{name}_{key}")
+            for key in ("gt_known_error", "gt_known_error_oracle")
+        }
+        if name == "whole" and not has_val:  # nothing is chosen
+            known["gt_known_error_oracle"] = known["gt_known_error"]
+        if any(value is not None for value in known.values()):
+            cells = [_cell(known[key], key) if known.get(key) is not None else "" for key in columns]
+            rows.append(Row("floor", [text, *cells]))
+    lead = f"{numbers['test/num_images']:.0f} images."
+    if "test/cls_top1_error" in numbers:
+        lead = (
+            f"Classification error: top-1 {numbers['test/cls_top1_error']:.1f} %, top-5 "
+            f"{numbers['test/cls_top5_error']:.1f} % of {numbers['test/num_images']:.0f} images."
+        )
+    note = "Errors in percent, lower is better; accuracies (acc, PxAP): higher."
+    if has_val:
+        chosen = "Map (*) and threshold" if len(evaluation.per_map) > 1 else "Threshold"
+        note += f" {chosen} chosen on val; oracle: threshold chosen on test itself."
+    elif "test/threshold_oracle" in numbers:
+        note += " Oracle: each column's threshold is chosen on these images themselves, as papers do."
+    return Figures(lead, ["test" if has_val else "", *columns.values()], rows, note)
+
+
+def print_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Print the test part."""
+    figures = figures_of(evaluation)
     table = Table(title=title, title_justify="left")
-    table.add_column("test", no_wrap=True)
-    for text in COLUMNS.values():
-        table.add_column(text, justify="right")
-    for name, numbers in evaluation.per_map.items():
-        chosen = name == evaluation.score_map
-        cells = [_cell(numbers.get(f"test/{key}"), key) for key in COLUMNS]
-        table.add_row(f"{name} *" if chosen else name, *cells, style="bold" if chosen else None)
-    table.add_section()
-    for name, text in (("center", "centred box"), ("whole", "whole image")):
-        error = evaluation.floors[f"test/floor_{name}_gt_known_error"]
-        oracle = evaluation.floors.get(f"test/floor_{name}_gt_known_error_oracle")
-        known = {"gt_known_error": error, "gt_known_error_oracle": oracle}
-        table.add_row(text, *(_cell(known[key], key) if known.get(key) is not None else "" for key in COLUMNS))
+    for k, text in enumerate(figures.header):
+        table.add_column(text, justify="right" if k else "left", no_wrap=k == 0)
+    for before, row in zip([None, *figures.rows], figures.rows, strict=False):
+        if row.kind == "floor" and before is not None and before.kind != "floor":
+            table.add_section()
+        table.add_row(*row.cells, style="bold" if row.kind == "chosen" else None)
     console = Console()
     console.print(table)
-    numbers = evaluation.per_map[evaluation.score_map]
-    console.print(
-        f"Classification error: top-1 {numbers['test/cls_top1_error']:.1f} %, top-5 {numbers['test/cls_top5_error']:.1f} % "
-        f"of {numbers['test/num_images']:.0f} photos. Errors in percent, lower is better; accuracies (acc, PxAP): higher. "
-        "Map (*) and threshold chosen on val; oracle: threshold chosen on test itself.",
-        highlight=False,
-    )
+    console.print(f"{figures.lead} {figures.note}", highlight=False)
 
 
-def write_score_map_table(path: Path, evaluation: "Evaluation") -> None:
+def write_score_map_table(path: Path, evaluation: Evaluation) -> None:
     """Write every number of every score map as rows: score map, split, metric, value."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -62,4 +116,4 @@ def write_score_map_table(path: Path, evaluation: "Evaluation") -> None:
 def _cell(value: float | None, key: str) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if key == "threshold" else f"{value:.1f}"
+    return f"{value:.3f}" if key.startswith("threshold") else f"{value:.1f}"

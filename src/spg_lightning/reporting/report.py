@@ -1,0 +1,135 @@
+"""Everything an evaluation leaves behind: metrics, tables, curves, and a page that opens in a browser as one file."""
+
+import base64
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from spg_lightning.data.records import Records
+from spg_lightning.localization.metrics import CURVES
+from spg_lightning.provenance import write_json
+from spg_lightning.reporting import overlay
+from spg_lightning.reporting.gallery import short_name
+from spg_lightning.reporting.plots import as_svg, plot_evaluation, save_png
+from spg_lightning.reporting.tables import figures_of, print_evaluation, write_score_map_table
+from spg_lightning.results import Evaluation, ImageResult
+
+HEIGHT = 200  # of a picture on the page, in pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the page shows of an image: its score map in [0, 1], and its photo of any size, where there is one."""
+
+    score_map: Float[np.ndarray, "Y X"]
+    photo: overlay.Photo | None
+
+
+def write_evaluation(
+    path: Path,
+    evaluation: Evaluation,
+    provenance: dict[str, Any],
+    title: str,
+    records: Records,
+    picture: Callable[[int], Picture],
+    count: int,
+) -> None:
+    """Write metrics to `path` and the rest beside it, and print the table.
+
+    For metrics.json these are provenance.json, score_maps.csv (every number of every map), curves.csv (images right at
+    every threshold), images.csv (a row a test image), curves.png and report.html; other names stand before theirs.
+
+    Args:
+        path: of the metrics' .json file.
+        evaluation: what to write.
+        provenance: see `provenance.provenance`.
+        title: of table and page.
+        records: of the test part.
+        picture: index of a test image -> what to show of it.
+        count: how many of the worst and of the best images the page shows.
+    """
+    write_json(path, evaluation.metrics)
+    write_json(beside(path, "provenance.json"), provenance)
+    write_score_map_table(beside(path, "score_maps.csv"), evaluation)
+    _write_curves(beside(path, "curves.csv"), evaluation)
+    if evaluation.images:
+        _write_images(beside(path, "images.csv"), evaluation.images)
+    figure = plot_evaluation(evaluation)
+    save_png(figure, beside(path, "curves.png"))
+    by_iou = sorted(evaluation.images, key=lambda result: result.iou)
+    groups = {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]} if count else {}
+    template = jinja2.Environment(autoescape=True).from_string(
+        (files("spg_lightning.reporting") / "templates" / "evaluation.html").read_text(encoding="utf-8")
+    )
+    beside(path, "report.html").write_text(
+        template.render(
+            title=title,
+            evaluation=evaluation,
+            figures=figures_of(evaluation),
+            figure=as_svg(figure),
+            groups={name: [_shown(r, records, picture) for r in results] for name, results in groups.items()},
+            provenance=provenance,
+            files=[beside(path, name).name for name in ("images.csv", "curves.csv", "score_maps.csv", "curves.png")],
+            metrics=path.name,
+        ),
+        encoding="utf-8",
+    )
+    print_evaluation(evaluation, title)
+
+
+def beside(path: Path, name: str) -> Path:
+    """Return where a file of an evaluation goes: beside metrics.json as it is, beside others after their name."""
+    return path.with_name(name if path.stem == "metrics" else f"{path.stem}_{name}")
+
+
+def _write_curves(path: Path, evaluation: Evaluation) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "score_map", "threshold", "num_images", *CURVES])
+        for split, by_map in evaluation.curves.items():
+            for name, curves in by_map.items():
+                for threshold, hits in zip(curves.thresholds, curves.hits.T, strict=True):
+                    writer.writerow([split, name, f"{threshold:.6g}", curves.num_boxed, *hits])
+
+
+def _write_images(path: Path, images: tuple[ImageResult, ...]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "class", "predicted", "x0", "y0", "x1", "y1", "iou", "localized"])
+        for result in images:
+            box = [f"{corner:.1f}" for corner in result.box]
+            writer.writerow(
+                [result.image, result.label, result.predicted, *box, f"{result.iou:.6f}", int(result.iou >= 0.5)]
+            )
+
+
+def _shown(result: ImageResult, records: Records, picture: Callable[[int], Picture]) -> dict[str, Any]:
+    """Return what the page says of one image, with its picture as a data URL."""
+    shown = picture(result.index)
+    width, height = (int(side) for side in records.sizes[result.index])
+    size = (min(round(HEIGHT * width / height), 2 * HEIGHT), HEIGHT)
+    score_map = overlay.resize_map(shown.score_map, *size)
+    photo = np.full((size[1], size[0], 3), 40, np.uint8) if shown.photo is None else overlay.resize(shown.photo, *size)
+    scale = np.array([size[0] / width, size[1] / height] * 2)
+    drawn = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
+    drawn.append(((np.array(result.box) * scale).tolist(), overlay.FOUND, f"IoU {result.iou:.2f}"))
+    buffer = BytesIO()
+    Image.fromarray(overlay.boxes(overlay.heat(photo, score_map), drawn)).save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return {
+        "result": result,
+        "label": short_name(result.label),
+        "predicted": short_name(result.predicted),
+        "url": f"data:image/jpeg;base64,{data}",
+        "width": size[0],
+        "height": size[1],
+    }

@@ -1,0 +1,222 @@
+"""`evaluate maps=...`: any method's maps against ground truth in the benchmark's format."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spg_lightning.data.benchmark import read_benchmark
+from spg_lightning.data.maps import find_maps
+from spg_lightning.localization import LocalizationMetric, scan, summarize
+from spg_lightning.map_evaluation import MapSet, count_maps
+from tests.conftest import SHARED
+from tests.trees import replace_line, write_maps
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_maps(tmp_path)
+
+
+def words(tree, *more):
+    return [f"maps={tree}/maps", f"metadata={tree}/metadata", f"output={tree}/out/scores.json", *more]
+
+
+def test_metrics_tables_and_page(verb, tree):
+    done = verb("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"))
+    assert done.code == 0, done.err
+    metrics = json.loads((tree / "out" / "scores.json").read_text())
+    assert metrics["test/num_images"] == 40
+    assert metrics["test/gt_known_error"] == metrics["test/gt_known_error_oracle"] <= 10
+    assert metrics["test/max_box_acc"] == 100 - metrics["test/gt_known_error"]
+    assert metrics["test/max_box_acc_iou30"] >= metrics["test/max_box_acc_iou50"] >= metrics["test/max_box_acc_iou70"]
+    assert not any("loc_top" in name or "cls" in name or "pxap" in name for name in metrics)
+    rows = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
+    assert [row["image"] for row in rows] == [f"birds/photo_{i:02d}" for i in range(40)]
+    assert 100 - 100 * np.mean([int(row["localized"]) for row in rows]) == metrics["test/gt_known_error"]
+    # a row's box, in pixels of the photo, from the map alone
+    found = scan(np.load(tree / "maps/birds/photo_07.npy"), np.zeros((0, 4), np.int64))
+    box, _ = found.at(metrics["test/threshold"])
+    assert [float(rows[7][c]) for c in ("x0", "y0")] == [2 * box[0], 2 * box[1]]
+    curves = list(csv.DictReader((tree / "out" / "scores_curves.csv").open()))
+    assert len(curves) == 2 * 1000
+    best = max(int(row["gt_known"]) for row in curves if row["split"] == "test")
+    assert 100 - 100 * best / 40 == metrics["test/gt_known_error_oracle"]
+    page = (tree / "out" / "scores_report.html").read_text()
+    assert page.count("<img") == 16
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "https://matplotlib.org", ""
+    ).replace("http://creativecommons.org", "")
+    assert Image.open(tree / "out" / "scores_curves.png").width > 800
+
+
+def test_any_workers_and_chunks_count_the_same(tree):
+    records = read_benchmark(tree / "metadata")
+    maps = MapSet(records, find_maps(tree / "maps", records.images), None)
+    one, four = (count_maps(maps, 100, workers, "") for workers in (1, 4))
+    assert np.array_equal(one.curves.hits, four.curves.hits)
+    assert summarize(one.curves, one.curves) == summarize(four.curves, four.curves)
+    assert sorted(one.scans) == sorted(four.scans) == list(range(40))
+
+
+def test_predictions_give_top1_and_top5(verb, tree):
+    lines = [f"birds/photo_{i:02d}.jpg,{i % 5 if i % 2 else 7},9,9,9,{i % 5},3" for i in range(40)]
+    (tree / "predictions.csv").write_text("\n".join(lines))
+    done = verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv"))
+    assert done.code == 0, done.err
+    metrics = json.loads((tree / "out" / "scores.json").read_text())
+    assert metrics["test/cls_top1_error"] == 50
+    assert metrics["test/cls_top5_error"] == 0
+    assert metrics["test/loc_top5_error_oracle"] == metrics["test/gt_known_error_oracle"]
+    assert metrics["test/loc_top1_error_oracle"] >= 50
+
+
+def test_masks_give_pxap(verb, tmp_path):
+    tree = write_maps(tmp_path, masks=True)
+    done = verb("evaluate", *words(tree, f"masks={tree}/masks"))
+    assert done.code == 0, done.err
+    metrics = json.loads((tree / "out" / "scores.json").read_text())
+    assert 30 < metrics["test/pxap"] <= 100
+    assert set(metrics) == {"test/num_images", "test/pxap"}
+    # half of the images ignore what is no object: nothing there is background
+    assert (tree / "out" / "scores_report.html").is_file()
+
+
+@pytest.mark.shared
+def test_the_benchmarks_own_numbers(verb, tmp_path):
+    folder = SHARED / "fixtures" / "evaluator"
+    for name, score_map in np.load(folder / "score_maps.npz").items():
+        np.save(tmp_path / name.replace(".jpg", ".npy"), score_map)
+    expected = json.loads((folder / "expected_boxes.json").read_text())["step=0.001,contours=all"]
+    assert verb("evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata", f"output={tmp_path}/a.json").code == 0
+    metrics = json.loads((tmp_path / "a.json").read_text())
+    for iou, accuracy in expected["max_box_acc"].items():
+        assert metrics[f"test/max_box_acc_iou{iou}_oracle"] == accuracy
+    done = verb(
+        "evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata_masks", f"masks={folder}/masks",
+        f"output={tmp_path}/b.json",
+    )  # fmt: skip
+    assert done.code == 0
+    pxap = json.loads((folder / "expected_pxap.json").read_text())["pxap"]
+    assert json.loads((tmp_path / "b.json").read_text())["test/pxap"] == pytest.approx(pxap, abs=1e-9)
+
+
+def test_five_predicted_classes_cost_one_scan_an_image(monkeypatch):
+    """The label's map alone is scanned, whatever classes are predicted: at most five scans were allowed."""
+    calls = []
+    monkeypatch.setattr("spg_lightning.localization.metrics.scan", lambda *args: calls.append(1) or scan(*args))
+    metric = LocalizationMetric(num_thresholds=10)
+    right = torch.tensor([False, True, True])
+    metric.update(torch.rand(3, 8, 8), [np.array([[0, 0, 4, 4]])] * 3, right, torch.ones(3, dtype=torch.bool))
+    assert len(calls) == 3
+
+
+def damaged_map(value=None, shape=(48, 64), dtype=np.float32):
+    score_map = np.full(shape, 0.5, dtype)
+    if value is not None:
+        score_map[(3,) * len(shape)] = value
+    return lambda tree: np.save(tree / "maps/birds/photo_05.npy", score_map)
+
+
+def metadata(file, start, new):
+    return lambda tree: replace_line(tree / "metadata" / file, start, new)
+
+
+def remove_maps(tree):
+    for i in (3, 5, 8, 9):
+        (tree / f"maps/birds/photo_{i:02d}.npy").unlink()
+
+
+def pickled_map(tree):
+    np.save(tree / "maps/birds/photo_05.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+MISTAKES = {
+    "nan": (damaged_map(np.nan), ["photo_05.npy", "[0, 1]"]),
+    "out of range": (damaged_map(1.2), ["photo_05.npy", "[0, 1]", "0.5 to 1.2"]),
+    "three dimensions": (damaged_map(shape=(1, 48, 64)), ["photo_05.npy", "(1, 48, 64)"]),
+    "integers": (damaged_map(dtype=np.uint8), ["photo_05.npy", "uint8"]),
+    "pickle": (pickled_map, ["photo_05.npy", "no readable .npy array"]),
+    "no array": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b""), ["photo_05.npy", "no readable"]),
+    "maps missing": (remove_maps, ["4 of 40 maps are missing", "photo_03.npy, birds/photo_05.npy, birds/photo_08.npy"]),
+    "no ground truth": (metadata("localization.txt", "birds/photo_04.jpg", None), ["localization.txt", "photo_04.jpg"]),
+    "no label": (metadata("class_labels.txt", "birds/photo_04.jpg", None), ["class_labels.txt", "photo_04.jpg"]),
+    "no size": (metadata("image_sizes.txt", "birds/photo_04.jpg", None), ["image_sizes.txt", "photo_04.jpg"]),
+    "malformed box": (
+        metadata("localization.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,1,2,x,4"),
+        ["localization.txt, line 6", "1,2,x,4"],
+    ),
+    "box too short": (
+        metadata("localization.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,1,2,3,"), ["localization.txt, line 6"]
+    ),
+    "box reversed": (
+        metadata("localization.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,9,2,3,4"),
+        ["localization.txt, line 6", "ends before it begins"],
+    ),
+    "malformed label": (
+        metadata("class_labels.txt", "birds/photo_04.jpg", "birds/photo_04.jpg;3"), ["class_labels.txt, line 5"]
+    ),
+    "size zero": (
+        metadata("image_sizes.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,0,96"), ["image_sizes.txt", "photo_04.jpg"]
+    ),
+    "twice": (
+        metadata("class_labels.txt", "birds/photo_04.jpg", "birds/photo_03.jpg,1"), ["class_labels.txt, line 5", "twice"]
+    ),
+    "file missing": (lambda tree: (tree / "metadata/image_sizes.txt").unlink(), ["metadata=", "image_sizes.txt is missing"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_get_one_line(mistake, verb, tree):
+    spoil, told = MISTAKES[mistake]
+    spoil(tree)
+    done = verb("evaluate", *words(tree))
+    assert done.code == 1
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    assert len(lines) == 1, done.err
+    assert all(text in lines[0] for text in told), lines[0]
+    assert not (tree / "out" / "scores.json").exists()
+
+
+def test_masks_of_the_wrong_kind(verb, tmp_path):
+    tree = write_maps(tmp_path, count=3, masks=True)
+    done = verb("evaluate", *words(tree))
+    assert "masks=<folder>" in done.err
+    mask = tree / "masks/birds/photo_01_m.png"
+    for picture, told in (
+        (Image.effect_noise((128, 96), 90).convert("RGB").point(lambda v: v), None),
+        (Image.fromarray(np.arange(128 * 96 * 3, dtype=np.uint8).reshape(96, 128, 3)), "mode RGB"),
+        (Image.fromarray(np.full((96, 128), 40000, np.uint16)), "mode I;16"),
+    ):
+        picture.save(mask)
+        done = verb("evaluate", *words(tree, f"masks={tree}/masks"))
+        if told is None:  # grey in three equal channels
+            assert done.code == 0, done.err
+        else:
+            assert done.code == 1
+            assert "photo_01_m.png" in done.err
+            assert told in done.err
+            assert len(done.err.strip().splitlines()) == 1
+    mask.unlink()
+    assert "photo_01_m.png is missing" in verb("evaluate", *words(tree, f"masks={tree}/masks")).err
+
+
+def test_a_constant_map_is_legal(verb, tmp_path):
+    tree = write_maps(tmp_path, count=2)
+    for i in range(2):
+        np.save(tree / f"maps/birds/photo_{i:02d}.npy", np.full((48, 64), 0.4, np.float32))
+    done = verb("evaluate", *words(tree))
+    assert done.code == 0, done.err
+    # the whole map at every threshold below its value's share: a level above a constant map holds nothing
+    rows = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
+    assert {(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows} == {("0.0", "0.0", "128.0", "96.0")}
+
+
+def test_neither_or_both(verb, tree):
+    assert "checkpoint=<file> or maps=" in verb("evaluate").err
+    assert "checkpoint=<file> or maps=" in verb("evaluate", *words(tree, "checkpoint=x.ckpt")).err
+    assert "metadata=<folder" in verb("evaluate", f"maps={tree}/maps").err
