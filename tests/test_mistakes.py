@@ -80,7 +80,7 @@ def test_training_survives_a_broken_photo_and_names_it(verb, cub):
     outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
     assert "Photo_3.jpg is broken" in outcome.err
-    assert "of 11 photos" in outcome.out  # of 12 test photos
+    assert "of 11 images" in outcome.out  # of 12 test photos
 
 
 def test_training_stops_at_a_broken_photo_if_asked(verb, cub):
@@ -106,7 +106,7 @@ def test_a_checkpoint_that_is_none(verb, tmp_path):
 
 
 def test_what_is_needed_is_said(verb):
-    assert "checkpoint=... is needed" in verb("evaluate").line
+    assert "checkpoint=... is needed" in verb("predict").line
     assert "images=... is needed" in verb("predict", "checkpoint=x.ckpt").line
 
 

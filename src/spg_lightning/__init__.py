@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from spg_lightning.build import build_data, build_module, build_network, build_trainer, load_network
     from spg_lightning.checkpoints import import_published
     from spg_lightning.cli import compose
+    from spg_lightning.conversion import convert
     from spg_lightning.data import PhotoDataset, Records, read_benchmark, read_cub, read_toybirds
     from spg_lightning.datamodule import PhotoDataModule
     from spg_lightning.errors import UserError
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from spg_lightning.prediction import Prediction, predict
     from spg_lightning.results import Evaluation
     from spg_lightning.spg import SPGNetwork, SPGOutput, Thresholds, spg_loss
-    from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, Stem
+    from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, ResNet50Stem, Stem, TimmStem, VGG16Stem
     from spg_lightning.training import TrainResult, train
 
 _HOME = {
     "build": ("build_data", "build_module", "build_network", "build_trainer", "load_network"),
     "checkpoints": ("import_published",),
     "cli": ("compose",),
+    "conversion": ("convert",),
     "data": ("PhotoDataset", "Records", "read_benchmark", "read_cub", "read_toybirds"),
     "datamodule": ("PhotoDataModule",),
     "errors": ("UserError",),
@@ -37,7 +39,7 @@ _HOME = {
     "prediction": ("Prediction", "predict"),
     "results": ("Evaluation",),
     "spg": ("SPGNetwork", "SPGOutput", "Thresholds", "spg_loss"),
-    "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "Stem"),
+    "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "ResNet50Stem", "Stem", "TimmStem", "VGG16Stem"),
     "training": ("TrainResult", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -51,18 +53,22 @@ __all__ = [
     "PhotoDataset",
     "Prediction",
     "Records",
+    "ResNet50Stem",
     "SPGModule",
     "SPGNetwork",
     "SPGOutput",
     "Stem",
     "Thresholds",
+    "TimmStem",
     "TrainResult",
     "UserError",
+    "VGG16Stem",
     "build_data",
     "build_module",
     "build_network",
     "build_trainer",
     "compose",
+    "convert",
     "evaluate",
     "floors",
     "import_published",

@@ -64,16 +64,17 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     network, description = load_network(cfg.checkpoint)
     photos = find_photos(str(cfg.images))
     chosen = description.localization
-    if not chosen and (cfg.score_map is None or cfg.threshold is None):
+    wanted = None if cfg.get("score_map") is None else str(cfg.score_map.name)
+    if not chosen and (wanted is None or cfg.threshold is None):
         raise UserError(
             f"checkpoint={cfg.checkpoint} was not evaluated, so that it knows no score map and threshold; "
             "give both, e.g. score_map=attention threshold=0.2"
         )
-    name = choose(str(cfg.score_map or chosen["score_map"]), network.branches)[0]
+    name = choose(wanted or str(chosen["score_map"]), network.branches)[0]
     threshold = float(chosen["threshold"] if cfg.threshold is None else cfg.threshold)
     if not 0 <= threshold < 1:
         raise UserError(f"threshold={threshold:g}: choose a share of the map's maximum, at least 0 and below 1")
-    if cfg.score_map is not None and cfg.threshold is None and chosen["score_map"] != name:
+    if wanted is not None and cfg.threshold is None and chosen["score_map"] != name:
         log.warning("threshold %.3f was chosen for score map %s, not for %s", threshold, chosen["score_map"], name)
     top_k = min(int(cfg.top_k), len(description.class_names))
     if top_k < 1:

@@ -20,6 +20,10 @@ CASES = {
     "original_inception_v3": ("author/inception_v3", 28),
     "benchmark_inception_v3_28": ("benchmark/inception_v3", 28),
     "benchmark_inception_v3_14": ("benchmark/inception_v3", 14),
+    "benchmark_vgg16_28": ("benchmark/vgg16", 28),
+    "benchmark_vgg16_14": ("benchmark/vgg16", 14),
+    "benchmark_resnet50_28": ("benchmark/resnet50", 28),
+    "benchmark_resnet50_14": ("benchmark/resnet50", 14),
 }
 THRESHOLDS = {
     "paper": [(0.7, 0.1), (0.5, 0.05), (0.7, 0.1)],

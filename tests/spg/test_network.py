@@ -30,7 +30,7 @@ class TinyStem(Stem):
 
 def network(branches=("b1", "b2", "c"), shared_weights=True, b2_tap="a2_previous", dropout=0.5):
     torch.manual_seed(0)
-    return SPGNetwork(TinyStem(), 5, 16, 8, dropout, branches, shared_weights, b2_tap)
+    return SPGNetwork(TinyStem(), 5, 16, 8, dropout, branches, shared_weights, b2_tap, 8)
 
 
 IMAGES = torch.randn(2, 3, 32, 24)

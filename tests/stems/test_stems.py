@@ -75,7 +75,7 @@ def test_wrong_weight_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.pth does not exist"):
         InceptionV3Stem(28, str(tmp_path / "nowhere.pth"), HALF, HALF)
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="not torchvision's Inception-v3"):
+    with pytest.raises(UserError, match="not torchvision's Inception_V3"):
         InceptionV3Stem(28, str(tmp_path / "other.pth"), HALF, HALF)
     with pytest.raises(UserError, match="tf_efficientnet_lite0"):
         lite0(weights=str(tmp_path / "other.pth"))
@@ -89,7 +89,7 @@ def test_normalisation_belongs_to_the_stem():
 
 @pytest.mark.parametrize("max_dilation", [2, 4])
 def test_lite0s_features_lie_over_what_they_show(max_dilation):
-    """The centre of what features look at is their own place to within a cell (without realignment: 1.5 to 2 cells off)."""
+    """The centre of what features look at is their own place to within half a cell (as timm leaves them: 1.5 to 2 cells off)."""
     stem = lite0(weights="imagenet", max_dilation=max_dilation).eval()
     side = 256
     images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -100,4 +100,4 @@ def test_lite0s_features_lie_over_what_they_show(max_dilation):
     seen = images.grad.square().sum((0, 1))
     place, pixels = (middle + 0.5) * cell - 0.5, torch.arange(float(side))
     offsets = [float(marginal @ pixels / seen.sum()) - place for marginal in (seen.sum(0), seen.sum(1))]
-    assert abs(sum(offsets) / 2) < cell, offsets
+    assert abs(sum(offsets) / 2) < cell / 2, offsets

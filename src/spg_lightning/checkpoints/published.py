@@ -14,6 +14,8 @@ from spg_lightning.errors import UserError, nearest
 from spg_lightning.spg.network import BRANCHES, SPGNetwork
 from spg_lightning.stems.base import Stem
 from spg_lightning.stems.inception_v3 import InceptionV3Stem
+from spg_lightning.stems.resnet50 import ResNet50Stem
+from spg_lightning.stems.vgg16 import VGG16Stem
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -25,19 +27,33 @@ class Layout:
     Attributes:
         stem: builds the stem for a map size, without weights.
         prefixes: its name -> ours, for every part that is not the stem's; what matches none belongs to the stem.
-        a3_channels, b_channels: widths in that implementation.
+        a3_channels, b_channels, c_channels: widths in that implementation.
+        dropout, b2_tap: of that implementation.
     """
 
     stem: Callable[[int], Stem]
     prefixes: Mapping[str, str]
     a3_channels: int
-    b_channels: int
+    b_channels: int = 512
+    c_channels: int = 512
+    dropout: float = 0.5
+    b2_tap: str = "a2_previous"
 
 
 def _inception(map_size: int) -> Stem:
     # both implementations normalise with ImageNet's mean and standard deviation
     return InceptionV3Stem(map_size=map_size, weights="none", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
+
+def _vgg16(map_size: int) -> Stem:
+    return VGG16Stem(map_size=map_size, weights="none", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _resnet50(map_size: int) -> Stem:
+    return ResNet50Stem(map_size=map_size, weights="none", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+BENCHMARK_BRANCHES = {"SPG_B_1a.0": "b1", "SPG_B_2a.0": "b2", "SPG_B_shared": "b_head", "SPG_C": "c"}
 
 LAYOUTS = {
     "author/inception_v3": Layout(
@@ -47,16 +63,30 @@ LAYOUTS = {
             "side3.0": "b1", "side4.0": "b2", "side_all": "b_head", "branchB": "c",
         },
         a3_channels=1024,
-        b_channels=512,
     ),
     "benchmark/inception_v3": Layout(
         stem=_inception,
         prefixes={
-            "SPG_A3_1b.0": "a3_1", "SPG_A3_2b.0": "a3_2", "SPG_A4": "a4",
-            "SPG_B_1a.0": "b1", "SPG_B_2a.0": "b2", "SPG_B_shared": "b_head", "SPG_C": "c",
+            "SPG_A3_1b.0": "a3_1", "SPG_A3_2b.0": "a3_2", "SPG_A4": "a4", **BENCHMARK_BRANCHES,
         },
         a3_channels=1024,
-        b_channels=512,
+    ),
+    "benchmark/vgg16": Layout(
+        stem=_vgg16,
+        prefixes={
+            **{f"SPG_A_1.{k}": f"stem.features.{17 + k}" for k in (0, 2, 4)},
+            **{f"SPG_A_2.{k}": f"stem.features.{24 + k}" for k in (0, 2, 4)},
+            "SPG_A_3.0": "a3_1", "SPG_A_3.2": "a3_2", "SPG_A_4": "a4", **BENCHMARK_BRANCHES,
+        },
+        a3_channels=512, dropout=0.0, b2_tap="a2",
+    ),
+    "benchmark/resnet50": Layout(
+        stem=_resnet50,
+        prefixes={
+            "SPG_A1.0": "stem.layer3.0", **{f"SPG_A2.{k}": f"stem.layer3.{k + 1}" for k in range(5)},
+            "SPG_A4": "a4", **BENCHMARK_BRANCHES,
+        },
+        a3_channels=2048, b_channels=1024, dropout=0.0, b2_tap="a2",
     ),
 }  # fmt: skip
 
@@ -74,23 +104,42 @@ def import_published(state_dict: Mapping[str, object], layout: str, num_classes:
     Raises:
         UserError: an unknown layout, or keys that are missing, left over or of another shape; all are listed.
     """
-    if layout not in LAYOUTS:
-        raise UserError(f"layout {layout!r} is unknown; choose from {', '.join(LAYOUTS)}.{nearest(layout, LAYOUTS)}")
-    how = LAYOUTS[layout]
+    how = _layout(layout)
     network = SPGNetwork(
         stem=how.stem(map_size),
         num_classes=num_classes,
         a3_channels=how.a3_channels,
         b_channels=how.b_channels,
-        dropout=0.5,
+        dropout=how.dropout,
         branches=BRANCHES,
         shared_weights=True,
-        b2_tap="a2_previous",
+        b2_tap=how.b2_tap,
+        c_channels=how.c_channels,
     )
     given = {published_to_ours(name, how.prefixes): value for name, value in _unwrap(state_dict).items()}
     _check(given, network.state_dict(), layout)
     network.load_state_dict(given)
     return network.eval()
+
+
+def count_classes(state_dict: Mapping[str, object], layout: str) -> int:
+    """Return how many classes a published checkpoint tells apart, from the biases of its A4.
+
+    Raises:
+        UserError: an unknown layout, no state dict, or one without that layout's A4.
+    """
+    prefixes = _layout(layout).prefixes
+    for name, value in _unwrap(state_dict).items():
+        if published_to_ours(name, prefixes) == "a4.bias":
+            return len(value)
+    a4 = next(theirs for theirs, ours in prefixes.items() if ours == "a4")
+    raise UserError(f"checkpoint does not fit layout {layout}: it has no {a4}.bias; is it of another layout?")
+
+
+def _layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise UserError(f"layout {name!r} is unknown; choose from {', '.join(LAYOUTS)}.{nearest(name, LAYOUTS)}")
+    return LAYOUTS[name]
 
 
 def published_to_ours(name: str, prefixes: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints that describe themselves: from the file alone the network is rebuilt, without running code stored in it."""
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from spg_lightning.errors import UserError
@@ -83,19 +86,34 @@ def read_checkpoint(path: str | Path) -> tuple[Description, dict[str, Tensor]]:
     return description, state_dict
 
 
+def write_weights(path: Path, description: Description, state_dict: dict[str, Tensor]) -> None:
+    """Write a description and a network's weights as one .safetensors file; it is replaced whole or not at all."""
+    named = {f"{NETWORK_PREFIX}{name}": value.contiguous() for name, value in state_dict.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(named, temporary, metadata={KEY: json.dumps(_as_plain(description))})
+    temporary.replace(path)
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint={path}: no such file; training writes checkpoints/last.ckpt in its run folder")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                said = json.loads((file.metadata() or {}).get(KEY, "null"))
+                checkpoint = {"state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+            if said is not None:
+                checkpoint[KEY] = said
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the reader say
         raise UserError(
             f"checkpoint={path} is damaged or no checkpoint ({first_line(error)}); give a .ckpt written by spg_lightning.train"
         ) from error
     if not isinstance(checkpoint, Mapping) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(
-            f"checkpoint={path} was not written by spg_lightning; import published weights with "
-            "spg_lightning.checkpoints.import_published"
+            f"checkpoint={path} was not written by spg_lightning; turn published weights into a checkpoint with "
+            "python -m spg_lightning.convert source=<file> layout=<layout> output=<file>.safetensors"
         )
     if checkpoint[KEY]["format"] != FORMAT:
         raise UserError(f"checkpoint={path} has format {checkpoint[KEY]['format']}; this version reads format {FORMAT}")

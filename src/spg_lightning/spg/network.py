@@ -37,8 +37,9 @@ class SPGNetwork(nn.Module):
     Args:
         stem: gives the features of A1 and A2.
         num_classes: K.
-        a3_channels: width of A3's two convolutions (paper: 1024).
-        b_channels: width of the convolutions of B1, B2 and C (paper: 512).
+        a3_channels: width of A3's two convolutions (paper: 1024), or of the stem's own A3.
+        b_channels: width of the convolutions of B1 and B2 (paper: 512).
+        c_channels: of C's first convolution (paper: 512).
         dropout: probability before each convolution of A3 and before A4 (paper: 0.5).
         branches: which of b1, b2, c exist. All for SPG, none for SPG-plain, without c where "fuse" is off.
         shared_weights: B1 and B2 share their last two convolutions (paper section 3.2; ablation in table 4).
@@ -56,6 +57,7 @@ class SPGNetwork(nn.Module):
         branches: Iterable[str],
         shared_weights: bool,
         b2_tap: str,
+        c_channels: int,
     ) -> None:
         super().__init__()
         self.branches = tuple(branches)
@@ -68,8 +70,9 @@ class SPGNetwork(nn.Module):
         self.stem, self.b2_tap = stem, b2_tap
         widths = stem.channels
         self.dropout = nn.Dropout(dropout)
-        self.a3_1 = nn.Conv2d(widths.a2, a3_channels, kernel_size=3, padding=1)
-        self.a3_2 = nn.Conv2d(a3_channels, a3_channels, kernel_size=3, padding=1)
+        if stem.a3 is None:
+            self.a3_1 = nn.Conv2d(widths.a2, a3_channels, kernel_size=3, padding=1)
+            self.a3_2 = nn.Conv2d(a3_channels, a3_channels, kernel_size=3, padding=1)
         self.a4 = nn.Conv2d(a3_channels, num_classes, kernel_size=1)
         if "b1" in self.branches:
             self.b1 = nn.Conv2d(widths.a1, b_channels, kernel_size=3, padding=1)
@@ -78,7 +81,7 @@ class SPGNetwork(nn.Module):
             # two names for one module where it is shared; the second would only repeat its keys, so it is a property
             self.b2_head_own = None if shared_weights else _map_head(b_channels, b_channels)
         if "c" in self.branches:
-            self.c = _map_head(a3_channels, b_channels)
+            self.c = _map_head(a3_channels, c_channels)
         for layer in self.new_layers():
             _initialize(layer)
 
@@ -97,8 +100,7 @@ class SPGNetwork(nn.Module):
         if missing := set(wanted) - set(self.branches):
             raise UserError(f"this network has no branch {sorted(missing)}; it has {list(self.branches) or 'none'}")
         features = self.stem(images)
-        x = F.relu(self.a3_1(self.dropout(features.a2)))
-        x = self.dropout(F.relu(self.a3_2(self.dropout(x))))
+        x = self._a3(features.a2)
         class_maps = self.a4(x)
         return SPGOutput(
             logits=class_maps.mean(dim=(2, 3)),
@@ -108,6 +110,12 @@ class SPGNetwork(nn.Module):
             c=self.c(x) if "c" in wanted else None,
             image_size=(images.shape[-2], images.shape[-1]),
         )
+
+    def _a3(self, a2: Float[Tensor, "B C2 H W"]) -> Float[Tensor, "B C H W"]:
+        if self.stem.a3 is not None:
+            return self.dropout(self.stem.a3(a2))
+        x = F.relu(self.a3_1(self.dropout(a2)))
+        return self.dropout(F.relu(self.a3_2(self.dropout(x))))
 
     @property
     def b2_head(self) -> nn.Module:

@@ -34,11 +34,17 @@ class Stem(nn.Module):
     Attributes:
         channels: channel counts of the features.
         mean, std: per RGB channel, on the [0, 1] scale. They belong to the weights, hence to the stem.
+        a3: the backbone's own A3, where the layers behind A2 serve as one; None: the network adds two convolutions.
     """
 
     channels: StemChannels
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @property
+    def a3(self) -> nn.Module | None:
+        """See the class."""
+        return None
 
     def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
         """Return the features of images already normalised with `mean` and `std`."""

@@ -1,7 +1,5 @@
 """Inception-v3 up to Mixed_6e, kept dense (paper section 3.2), from torchvision's blocks."""
 
-import logging
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,9 +9,8 @@ from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, In
 
 from spg_lightning.errors import UserError
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
-from spg_lightning.stems.weights import read_state_dict, torchvision_state_dict
+from spg_lightning.stems.weights import load_backbone
 
-log = logging.getLogger(__name__)
 A1_LAYERS = (
     "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
     "Mixed_5b", "Mixed_5c", "Mixed_5d",
@@ -39,8 +36,7 @@ class InceptionV3Stem(Stem):
     Args:
         map_size: height and width of the features of a 224 x 224 image: 28 (the paper) or 14 (the benchmark's
             small maps: one more max-pool after Mixed_5d).
-        weights: "imagenet" for torchvision's, "none", or the path of a state dict of torchvision's Inception-v3; "auto"
-            for torchvision's where they are or can be downloaded, and none with a warning elsewhere.
+        weights: see `weights.load_backbone`.
         mean, std: normalisation of the input. torchvision's weights come from TensorFlow and want 0.5; checkpoints of
             the authors and of the benchmark want ImageNet's mean and standard deviation.
 
@@ -75,9 +71,7 @@ class InceptionV3Stem(Stem):
         self.Mixed_6d = InceptionC(768, channels_7x7=160)
         self.Mixed_6e = InceptionC(768, channels_7x7=192)
         self._initialize()
-        state_dict = self._read(weights)
-        if state_dict is not None:
-            self.load_torchvision(state_dict)
+        load_backbone(self, weights, Inception_V3_Weights, Inception_V3_Weights.IMAGENET1K_V1)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
         """Return A1's, A2's and Mixed_6d's features."""
@@ -94,36 +88,6 @@ class InceptionV3Stem(Stem):
     def a1_modules(self) -> list[nn.Module]:
         """Return the layers up to Mixed_5d."""
         return [getattr(self, name) for name in A1_LAYERS]
-
-    def load_torchvision(self, state_dict: dict[str, Tensor]) -> None:
-        """Load the layers this stem has from a full torchvision Inception-v3; what lies behind Mixed_6e is left out.
-
-        Raises:
-            UserError: a layer of the stem is missing or has another shape.
-        """
-        own = self.state_dict()
-        lacking = [
-            name for name, value in own.items() if name not in state_dict or state_dict[name].shape != value.shape
-        ]
-        if lacking:
-            raise UserError(
-                f"stem.weights: not torchvision's Inception-v3: {len(lacking)} of {len(own)} entries are missing or of "
-                f"another shape (first: {', '.join(lacking[:3])})"
-            )
-        self.load_state_dict({name: state_dict[name] for name in own})
-
-    def _read(self, weights: str) -> dict[str, Tensor] | None:
-        if weights == "none":
-            return None
-        if weights not in ("auto", "imagenet"):
-            return read_state_dict(weights)
-        try:
-            return torchvision_state_dict(Inception_V3_Weights.IMAGENET1K_V1)
-        except UserError as error:
-            if weights == "imagenet":
-                raise
-            log.warning("TRAINING FROM SCRATCH: %s; stem.weights=imagenet makes this an error", error)
-            return None
 
     def _initialize(self) -> None:
         # torchvision's own initialisation of this network, needed only where it is trained from scratch

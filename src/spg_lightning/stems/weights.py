@@ -1,14 +1,17 @@
 """Read weights for a stem from where they are: a local file, an installed package, or torchvision's cache."""
 
+import logging
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from spg_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -46,6 +49,41 @@ def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
             f"ImageNet weights {name} cannot be downloaded ({first_line(error)}); put that file into {folder}, "
             "or set stem.weights=<its path>, or stem.weights=none to train from scratch"
         ) from error
+
+
+def load_backbone(stem: nn.Module, weights: str, enum: type[WeightsEnum], default: WeightsEnum) -> None:
+    """Load a torchvision backbone's weights into a stem that keeps its names; what the stem has not is left out.
+
+    Args:
+        stem: whose state dict's names are torchvision's.
+        weights: "none"; "imagenet" for `default`, or the name of another entry of `enum` (IMAGENET1K_V2); "auto" for
+            `default` where it is or can be downloaded, and none with a warning elsewhere; or the path of a state dict.
+        enum: the architecture's weights in torchvision.
+        default: of them.
+
+    Raises:
+        UserError: the weights cannot be had or do not fit.
+    """
+    if weights == "none":
+        return
+    if weights in ("auto", "imagenet") or weights in enum.__members__:
+        try:
+            state_dict = torchvision_state_dict(enum[weights] if weights in enum.__members__ else default)
+        except UserError as error:
+            if weights != "auto":
+                raise
+            log.warning("TRAINING FROM SCRATCH: %s; stem.weights=imagenet makes this an error", error)
+            return
+    else:
+        state_dict = read_state_dict(weights)
+    own = stem.state_dict()
+    lacking = [n for n, value in own.items() if n not in state_dict or state_dict[n].shape != value.shape]
+    if lacking:
+        raise UserError(
+            f"stem.weights={weights}: not torchvision's {enum.__name__.removesuffix('_Weights')}: {len(lacking)} of "
+            f"{len(own)} entries are missing or of another shape (first: {', '.join(lacking[:3])})"
+        )
+    stem.load_state_dict({name: state_dict[name] for name in own})
 
 
 def first_line(error: BaseException) -> str:
