@@ -1,6 +1,7 @@
 """Train several methods on the same data for the same steps, evaluate every score map, and set them side by side.
 
     python experiments/compare.py --output runs/demo                       # what `make demo` runs
+    python experiments/compare.py --output DIR --methods cam has adl cutmix spg    # these instead of spg_plain and spg
     python experiments/compare.py --output DIR --seeds 0 1 2 -- dataset=cub dataset.root=... # any overrides of `train`
 
 Writes results.csv (a row a number), table.md (made from it) and comparison_seed<n>.png into DIR; the runs lie below it.
@@ -21,7 +22,8 @@ from spg_lightning.build import build_data, load_network
 from spg_lightning.cli import compose
 from spg_lightning.reporting.comparison import Column, write_comparison
 
-METHODS = {"spg_plain": "SPG-plain", "spg": "SPG"}
+METHODS = {"spg_plain": "SPG-plain", "spg": "SPG"}  # compared by default
+TITLES = {**METHODS, "cam": "CAM", "has": "HaS", "cutmix": "CutMix", "adl": "ADL"}
 METRICS = {
     "gt_known_error": "GT-known error",
     "gt_known_error_oracle": "oracle",
@@ -78,10 +80,10 @@ def table(rows: list[dict[str, object]]) -> list[list[str]]:
     for method in dict.fromkeys(str(r["method"]) for r in rows):
         of_method = [r for r in rows if r["method"] == method]
         for name in dict.fromkeys(str(r["score_map"]) for r in of_method if r["score_map"]):
-            out.append([METHODS[method], name, *cells([r for r in of_method if r["score_map"] == name])])
+            out.append([TITLES[method], name, *cells([r for r in of_method if r["score_map"] == name])])
         if len({r["score_map"] for r in of_method}) > 2:
             picked = sorted({str(r["score_map"]) for r in of_method if r["chosen"]})
-            out.append([METHODS[method], f"chosen: {', '.join(picked)}", *cells([r for r in of_method if r["chosen"]])])
+            out.append([TITLES[method], f"chosen: {', '.join(picked)}", *cells([r for r in of_method if r["chosen"]])])
     floors = [r for r in rows if r["method"] == rows[0]["method"] and not r["score_map"]]
     for name, text in (("center", "centred box"), ("whole", "whole image")):
         renamed = [
@@ -96,6 +98,7 @@ def table(rows: list[dict[str, object]]) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=[*METHODS], choices=[*TITLES], metavar="METHOD")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--photos", type=int, default=8, help="rows of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
@@ -104,13 +107,13 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for seed in args.seeds:
         columns = []
-        for method, title in METHODS.items():
+        for method in args.methods:
             folder = run(method, seed, args.output, args.overrides)
             rows += rows_of(folder, method, seed)
             metrics = json.loads((folder / "metrics.json").read_text())
             network, description = load_network(folder / "checkpoints" / "last.ckpt")
             maps = dict.fromkeys(["attention", description.localization["score_map"]])
-            columns += [Column(f"{title}: {m}", network, m, metrics[f"test/{m}/threshold"]) for m in maps]
+            columns += [Column(f"{TITLES[method]}: {m}", network, m, metrics[f"test/{m}/threshold"]) for m in maps]
         data = build_data(compose("train", [*args.overrides, f"seed={seed}", f"output_dir={args.output}"]))
         data.setup()
         write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos)

@@ -185,6 +185,10 @@ def test_predict_names_broken_photos_and_goes_on(tiny_run, verb, tmp_path):
     "overrides",
     [
         ["method=spg_plain"],
+        ["method=cam"],
+        ["method=has", "method.step.grid_size=8"],
+        ["method=cutmix"],
+        ["method=adl"],
         ["guidance=direct"],
         ["shared_weights=off", "fuse=off"],
         ["schedule=step", "optimizer.nesterov=false"],

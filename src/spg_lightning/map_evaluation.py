@@ -73,7 +73,7 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
         for split, s in (("test", test_set), ("val", val_set))
         if s is not None and len(s.records.boxes)
     }
-    found = conclude({"maps": test.curves}, None if val is None else {"maps": val.curves}, truth, frame)
+    found = conclude({"": test.curves}, None if val is None else {"": val.curves}, truth, frame)
     records, names = test_set.records, test_set.records.class_names
     predicted = {}
     if test_set.predictions is not None:

@@ -35,6 +35,7 @@ class SPGModule(pl.LightningModule):
         loss: output and labels -> named terms and `total`.
         optimizer: network -> optimizer.
         schedule: optimizer, total_steps, steps_per_epoch -> scheduler, stepped after each step.
+        step: what the method does between a batch and its loss, see `baselines.step`.
         score_map: "auto" for all the network has, or one name.
         num_thresholds: of the localization metric.
         freeze: "none", or "a1" to hold the stem up to A1 still.
@@ -46,6 +47,7 @@ class SPGModule(pl.LightningModule):
         loss: Loss,
         optimizer: Callable[[SPGNetwork], torch.optim.Optimizer],
         schedule: Callable[..., Any],
+        step: Callable[..., dict[str, Tensor]],
         score_map: str,
         num_thresholds: int,
         freeze: str,
@@ -58,6 +60,7 @@ class SPGModule(pl.LightningModule):
         # depthwise and dense convolutions are both faster with channels last, on the CPU, too
         network = network.to(memory_format=torch.channels_last)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
+        self.step = step
         self.score_maps = choose(score_map, network.branches)
         self.branches = tuple({branch for name in self.score_maps for branch in SCORE_MAPS[name].branches})
         self.meters = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
@@ -67,14 +70,16 @@ class SPGModule(pl.LightningModule):
 
     def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
         """Return the network's output for uint8 RGB images (B, 3, Y, X)."""
-        inputs = self.network.stem.normalize(images).contiguous(memory_format=torch.channels_last)
-        return self.network(inputs, branches)
+        return self.network(self._inputs(images), branches)
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        return self.network.stem.normalize(images).contiguous(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch | None, batch_index: int) -> Tensor | None:
         """Return the total loss; None for a batch of broken photos alone."""
         if batch is None:
             return None
-        terms = self.loss(self(batch["image"]), batch["label"])
+        terms = self.step(self.network, self.loss, self._inputs(batch["image"]), batch["label"])
         self.log_dict(
             {f"train/loss_{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch["label"])
         )

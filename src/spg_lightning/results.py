@@ -38,7 +38,7 @@ class Evaluation:
     """The outcome.
 
     Attributes:
-        score_map: of the smallest GT-known error on val, among those evaluated.
+        score_map: of the smallest GT-known error on val, among those evaluated; "" for maps from elsewhere.
         threshold: of that map, on val; where there is no val, the best on test itself.
         per_map: score map -> "<split>/<name>" -> number.
         floors: "test/floor_..." -> number.
@@ -57,8 +57,8 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """The chosen map's numbers and the floors; then each map's own, as "<split>/<map>/<name>"."""
         flat = {**self.per_map[self.score_map], **self.floors}
-        for name, numbers in self.per_map.items() if len(self.per_map) > 1 else ():
-            for key, value in numbers.items():
+        for name, numbers in self.per_map.items():
+            for key, value in numbers.items() if name else ():
                 split, metric = key.split("/", 1)
                 flat[f"{split}/{name}/{metric}"] = value
         return flat

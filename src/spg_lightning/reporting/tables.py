@@ -62,7 +62,7 @@ def figures_of(evaluation: Evaluation) -> Figures:
         several = len(evaluation.per_map) > 1
         mark = "chosen" if several and name == evaluation.score_map else ""
         cells = [_cell(of_map.get(f"test/{key}"), key) for key in columns]
-        rows.append(Row(mark, [f"{name} *" if mark else name, *cells]))
+        rows.append(Row(mark, [f"{name} *" if mark else name or "maps", *cells]))
     for name, text in FLOORS.items():
         known = {
             key: evaluation.floors.get(f"test/floor_{name}_{key}")
