@@ -115,6 +115,98 @@ def test_five_predicted_classes_cost_one_scan_an_image(monkeypatch):
     assert len(calls) == 3
 
 
+def rename(tree, new):
+    """Give the images new ids, and their maps the ids' names."""
+    for name in ("image_ids", "class_labels", "image_sizes", "localization"):
+        file = tree / "metadata" / f"{name}.txt"
+        text = file.read_text()
+        for i, image_id in enumerate(new):
+            text = text.replace(f"birds/photo_{i:02d}.jpg", image_id)
+        file.write_text(text)
+    for i, image_id in enumerate(new):
+        (tree / f"maps/birds/photo_{i:02d}.npy").rename(tree / "maps" / f"{image_id}.npy")
+
+
+def test_ids_with_dots_keep_their_own_maps(verb, tmp_path):
+    tree = write_maps(tmp_path, count=3)
+    expected = verb("evaluate", *words(tree))
+    assert expected.code == 0
+    before = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
+    rename(tree, ["scene", "scene.001", "scene.002"])
+    assert verb("evaluate", *words(tree)).code == 0
+    after = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
+    assert [row["image"] for row in after] == ["scene", "scene.001", "scene.002"]
+    assert [row["iou"] for row in after] == [row["iou"] for row in before]
+
+
+def test_two_images_never_share_a_map(verb, tmp_path):
+    tree = write_maps(tmp_path, count=2)
+    rename(tree, ["x.jpg", "x.png"])
+    (tree / "maps/x.jpg.npy").rename(tree / "maps/x.npy")
+    (tree / "maps/x.png.npy").unlink()
+    assert "is the map of both x.jpg and x.png" in verb("evaluate", *words(tree)).line
+
+
+def test_val_without_boxes_chooses_no_threshold(verb, tmp_path):
+    tree, val = write_maps(tmp_path / "test", count=3), write_maps(tmp_path / "val", count=3, masks=True)
+    more = [f"val.maps={val}/maps", f"val.metadata={val}/metadata", f"val.masks={val}/masks"]
+    assert "has no boxes to choose the threshold on" in verb("evaluate", *words(tree, *more)).line
+    assert "without val.maps=" in verb("evaluate", *words(tree, more[1])).line
+    assert "val.maps=nowhere is no folder" in verb("evaluate", *words(tree, "val.maps=nowhere", more[1], more[2])).line
+
+
+def test_one_predicted_class_an_image_gives_top1_alone(verb, tree):
+    (tree / "predictions.csv").write_text("\n".join(f"birds/photo_{i:02d}.jpg,{i % 5}" for i in range(40)))
+    assert verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).code == 0
+    metrics = json.loads((tree / "out" / "scores.json").read_text())
+    assert metrics["test/cls_top1_error"] == 0
+    assert not any("top5" in name for name in metrics)
+    (tree / "predictions.csv").write_text("birds/photo_00.jpg,-1")
+    assert "predictions.csv, line 1" in verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).line
+
+
+def test_other_byte_orders_and_sizes_are_maps_too(verb, tmp_path):
+    tree = write_maps(tmp_path, count=4, masks=False)
+    path = tree / "maps/birds"
+    np.save(path / "photo_00.npy", np.load(path / "photo_00.npy").astype(">f4"))
+    np.save(path / "photo_01.npy", np.load(path / "photo_01.npy").astype(np.float16))
+    np.save(path / "photo_02.npy", np.load(path / "photo_02.npy").astype(np.longdouble))
+    np.save(path / "photo_03.npy", np.asfortranarray(np.load(path / "photo_03.npy")[::2, ::4]))
+    assert verb("evaluate", *words(tree)).code == 0
+    np.save(path / "photo_03.npy", np.zeros((2, 70000), np.float32))
+    assert "is too large" in verb("evaluate", *words(tree)).line
+
+
+def test_a_failure_leaves_nothing_behind(verb, tmp_path):
+    tree = write_maps(tmp_path, count=3)
+    (tree / "photos").mkdir()
+    done = verb("evaluate", *words(tree, f"images={tree}/photos"))
+    assert "photo_0" in done.line
+    assert "leave images= out" in done.line
+    assert not (tree / "out").exists()
+    assert not list((tree / "cwd").iterdir())
+    replace_line(tree / "metadata/image_sizes.txt", "birds/photo_01.jpg", "birds/photo_01.jpg,10,5000")
+    assert verb("evaluate", *words(tree)).code == 0
+    (tree / "out2" / "x.json").mkdir(parents=True)
+    for output in (f"{tree}/out2/x.json", f"{tree}/out2/x", f"{tree}/metadata/image_ids.txt/x.json"):
+        assert "output=" in verb("evaluate", *words(tree)[:2], f"output={output}").line
+
+
+@pytest.mark.parametrize("wrong", ["num_thresholds=0", "num_thresholds=abc", "num_workers=-1", "report_images=1.5"])
+def test_settings_that_are_no_counts(wrong, verb, tree):
+    assert f"{wrong}: choose a whole number" in verb("evaluate", *words(tree, wrong)).line
+
+
+def test_folders_with_numbers_and_brackets_for_names(verb, tmp_path):
+    tree = write_maps(tmp_path, count=3)
+    (tree / "maps").rename(tree / "cwd" / "123")
+    assert verb("evaluate", "maps=123", f"metadata={tree}/metadata", "output=1/2.json").code == 0
+    (tree / "cwd" / "123").rename(tree / "cwd" / "maps[x]")
+    done = verb("evaluate", "'maps=\"maps[x]\"'".strip("'"), f"metadata={tree}/metadata", "output=3.json")
+    assert done.code == 0, done.err
+    assert "maps[x]" in done.out
+
+
 def damaged_map(value=None, shape=(48, 64), dtype=np.float32):
     score_map = np.full(shape, 0.5, dtype)
     if value is not None:
@@ -166,6 +258,12 @@ MISTAKES = {
     "twice": (
         metadata("class_labels.txt", "birds/photo_04.jpg", "birds/photo_03.jpg,1"), ["class_labels.txt, line 5", "twice"]
     ),
+    "absolute id": (metadata("image_ids.txt", "birds/photo_04.jpg", "/etc/x.jpg"), ["image_ids.txt, line 5"]),
+    "huge label": (metadata("class_labels.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,200000000"), ["class_labels.txt, line 5"]),
+    "box of no number": (
+        metadata("localization.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,1,2,nan,4"), ["localization.txt, line 6"]
+    ),
+    "zip": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b"PK\x03\x04"), ["photo_05.npy", "no readable"]),
     "file missing": (lambda tree: (tree / "metadata/image_sizes.txt").unlink(), ["metadata=", "image_sizes.txt is missing"]),
 }  # fmt: skip
 

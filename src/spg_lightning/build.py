@@ -11,10 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.checkpoints.store import Description, read_checkpoint
 from spg_lightning.datamodule import PhotoDataModule
-from spg_lightning.errors import UserError, find_user_error
+from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.stems.weights import first_line
 
 TRUSTED = ("spg_lightning.",)  # what a checkpoint's config may construct
 

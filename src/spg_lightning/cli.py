@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -37,16 +38,23 @@ def run(verb: str) -> None:
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
 
     def task(cfg: DictConfig) -> None:
-        _guard(lambda: getattr(spg_lightning, verb)(cfg), debug)
+        try:
+            _guard(lambda: getattr(spg_lightning, verb)(cfg), debug)
+        finally:
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
     _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
     for word in sys.argv[1:]:
-        # Hydra's own files belong where the others go
-        if word.startswith("output_dir="):
+        if word.startswith("output_dir="):  # Hydra's own files belong there, too
             sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
-        elif word.startswith("output="):
-            sys.argv.append(f"hydra.run.dir={Path(word.removeprefix('output=')).parent}")
     hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take away the folder that Hydra made below the working directory, where nothing went into it."""
+    while folder.is_dir() and Path.cwd() in folder.parents and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _guard(function: Callable[[], Any], debug: bool) -> None:

@@ -54,19 +54,27 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
         UserError: maps, metadata, masks or predictions that are missing or wrong; the text names the file.
     """
     started = datetime.now(UTC)
-    output = Path(cfg.output if cfg.output is not None else Path(cfg.output_dir) / "metrics.json")
-    if output.suffix != ".json":
-        raise UserError(f"output={cfg.output}: name the .json file of the metrics; tables and report go beside it")
-    images = None if cfg.images is None else Path(cfg.images).expanduser()
+    for key, least in (("num_thresholds", 1), ("num_workers", 0), ("report_images", 0)):
+        if not isinstance(cfg[key], int) or cfg[key] < least:
+            raise UserError(f"{key}={cfg[key]}: choose a whole number, at least {least}")
+    output = _output(cfg)
+    images = None if cfg.images is None else Path(str(cfg.images)).expanduser()
     if images is not None and not images.is_dir():
         raise UserError(f"images={cfg.images} is no folder; give the one that the image ids are relative to")
-    test_set = _map_set(cfg.maps, cfg.metadata, cfg.masks, cfg.predictions)
-    val_set = None
+    test_set, val_set = _map_set(cfg, ""), None
     if cfg.val.maps is not None:
-        val_set = _map_set(cfg.val.maps, cfg.val.metadata, cfg.val.masks, cfg.val.predictions)
+        val_set = _map_set(cfg.val, "val.")
+        if len(test_set.records.boxes) and not len(val_set.records.boxes):
+            raise UserError(f"val.metadata={cfg.val.metadata} has no boxes to choose the threshold on; leave val. out")
+    elif lone := [key for key, value in cfg.val.items() if value is not None]:
+        raise UserError(f"val.{lone[0]}= is given without val.maps=; give the maps of val, too")
     val = None if val_set is None else count_maps(val_set, cfg.num_thresholds, cfg.num_workers, "val")
     test = count_maps(test_set, cfg.num_thresholds, cfg.num_workers, "test" if val else "maps")
 
+    if test_set.records.masks and not test.curves.pixels[1].any():
+        raise UserError(
+            f"masks={cfg.masks}: no mask has an object pixel that is not ignored; the object has to be bright"
+        )
     frame = test.frames[0]
     truth = {
         split: [scale_boxes(s.records.boxes_of(i), _size(s.records, i), frame) for i in range(len(s.records))]
@@ -83,10 +91,14 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
     evaluation = replace(found, images=results)
 
     def picture(index: int) -> Picture:
-        photo = None if images is None else read_photo(images / records.images[index])
+        try:
+            photo = None if images is None else read_photo(images / records.images[index])
+        except UserError as error:
+            raise UserError(
+                f"{error}; restore it, or leave images= out: the report shows maps without photos"
+            ) from error
         return Picture(read_map(test_set.files[index]), photo)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata))
     write_evaluation(output, evaluation, facts, str(cfg.maps), records, picture, cfg.report_images)
     return evaluation
@@ -158,15 +170,38 @@ def _right(maps: MapSet, index: int) -> tuple[Tensor | None, Tensor | None]:
         return None, None
     ranked = np.array(maps.predictions[maps.records.images[index]])
     right = ranked == maps.records.labels[index]
-    return torch.from_numpy(right[:1]), torch.tensor([bool(right[:TOP].any())])
+    enough = len(ranked) >= min(TOP, len(maps.records.class_names))
+    return torch.from_numpy(right[:1]), torch.tensor([bool(right[:TOP].any())]) if enough else None
 
 
-def _map_set(maps: str, metadata: str | None, masks: str | None, predictions: str | None) -> MapSet:
+def _map_set(paths: DictConfig, prefix: str) -> MapSet:
+    """Return the set that the keys maps, metadata, masks and predictions name; `prefix` is what users write before them."""
+    maps, metadata, masks, predictions = (
+        None if paths[key] is None else str(paths[key]) for key in ("maps", "metadata", "masks", "predictions")
+    )
+    assert maps is not None
     if metadata is None:
-        raise UserError(f"maps={maps}: say where the ground truth is: metadata=<folder with image_ids.txt, ...>")
-    records = read_benchmark(metadata, masks)
-    files = find_maps(maps, records.images)
-    return MapSet(records, files, None if predictions is None else read_predictions(predictions, records.images))
+        raise UserError(
+            f"{prefix}maps={maps}: say where the ground truth is: {prefix}metadata=<folder with image_ids.txt, ...>"
+        )
+    try:
+        records = read_benchmark(metadata, masks)
+        files = find_maps(maps, records.images)
+        return MapSet(records, files, None if predictions is None else read_predictions(predictions, records.images))
+    except UserError as error:
+        # the readers know a key by its bare name
+        raise UserError(
+            f"{prefix}{error}" if str(error).startswith(("maps=", "metadata=", "masks=")) else str(error)
+        ) from None
+
+
+def _output(cfg: DictConfig) -> Path:
+    output = Path(str(cfg.output)) if cfg.output is not None else Path(cfg.output_dir) / "metrics.json"
+    if output.suffix != ".json" or output.is_dir():
+        raise UserError(f"output={cfg.output}: name the .json file of the metrics; tables and report go beside it")
+    if (file := next((p for p in output.parents if p.exists() and not p.is_dir()), None)) is not None:
+        raise UserError(f"output={cfg.output}: {file} is a file, no folder")
+    return output
 
 
 def _size(records: Records, index: int) -> tuple[int, int]:

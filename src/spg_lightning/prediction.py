@@ -14,6 +14,7 @@ from rich.progress import track
 from spg_lightning.build import load_network
 from spg_lightning.checkpoints import Description
 from spg_lightning.data.photos import read_photo
+from spg_lightning.data.records import PHOTO_ENDINGS
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.scan import box_in_photo, scan
@@ -24,7 +25,6 @@ from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.spg.score_maps import SCORE_MAPS, choose
 
 log = logging.getLogger(__name__)
-PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 OTHER_BOX = (200, 200, 200)  # of the classes after the first
 NO_BOXES = np.zeros((0, 4), np.int64)
 

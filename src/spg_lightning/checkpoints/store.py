@@ -14,8 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spg_lightning.errors import UserError
-from spg_lightning.stems.weights import first_line
+from spg_lightning.errors import UserError, first_line
 
 KEY = "spg_lightning"
 FORMAT = 1

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from spg_lightning.data.records import Records
+from spg_lightning.data.records import Records, drop_photo_ending
 from spg_lightning.errors import UserError
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ ROWS = {
     "image_sizes.txt": "<image id>,<width>,<height>",
     "localization.txt": "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
 }
+MOST_CLASSES, FARTHEST = 10**6, 1e6  # beyond lies a slip, not a class or a pixel
 MANY = "<image id>,<class>,<second class>, ..."
 
 
@@ -45,11 +46,11 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None) -> Rec
     for name, rows in ROWS.items():
         if not (folder / name).is_file():
             raise UserError(f"metadata={metadata}: {folder / name} is missing; it holds rows {rows}")
-    ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: None))
+    ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _identity(words[0])))
     if not ids:
         raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id a line")
-    labels = read_table(folder / "class_labels.txt", 2, lambda words: _natural(words[1]))
-    sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (_natural(words[1]), _natural(words[2])))
+    labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MOST_CLASSES))
+    sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (natural(words[1]), natural(words[2])))
     boxes, files = _localization(folder / "localization.txt", ids)
     require_rows(folder / "class_labels.txt", ids, labels)
     require_rows(folder / "localization.txt", ids, boxes or files)
@@ -59,6 +60,8 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None) -> Rec
             raise UserError(f"{folder / 'image_sizes.txt'}: {empty[0]} has no area; correct the row")
     if files and masks is None:
         raise UserError(f"{folder / 'localization.txt'} names masks; say where they are: masks=<folder>")
+    if masks is not None and not Path(masks).expanduser().is_dir():
+        raise UserError(f"masks={masks} is no folder; give the one with the masks")
     corners = [box for i in ids for box in boxes.get(i, [])]
     return Records(
         root=Path(masks).expanduser() if masks is not None else folder,
@@ -69,9 +72,19 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None) -> Rec
         box_offsets=np.cumsum([0, *(len(boxes.get(i, [])) for i in ids)]),
         class_names=tuple(str(k) for k in range(max(labels[i] for i in ids) + 1)),
         masks=_mask_files(ids, files, masks),
-        ignored=tuple(next((ignore for _, ignore in files[i] if ignore), "") for i in ids) if files else (),
+        ignored=tuple(_ignored(folder / "localization.txt", i, files[i]) for i in ids) if files else (),
         mask_above=0 if files else 127,
     )
+
+
+def _ignored(path: Path, image_id: str, files: list[tuple[str, str]]) -> str:
+    """Return an image's one file of the region to ignore, or an empty string."""
+    named = {ignore for _, ignore in files if ignore}
+    if len(named) > 1:
+        raise UserError(
+            f"{path}: {image_id} has several files of regions to ignore ({', '.join(sorted(named))}); keep one"
+        )
+    return next(iter(named), "")
 
 
 def _mask_files(
@@ -79,7 +92,7 @@ def _mask_files(
 ) -> tuple[tuple[str, ...], ...]:
     if files:
         return tuple(tuple(mask for mask, _ in files[i]) for i in ids)
-    return () if masks is None else tuple((str(Path(i).with_suffix(".png")),) for i in ids)
+    return () if masks is None else tuple((f"{drop_photo_ending(i)}.png",) for i in ids)
 
 
 def _localization(
@@ -97,7 +110,9 @@ def _localization(
                 corners = tuple(float(word) for word in words[1:])
             except ValueError:
                 raise _malformed(path, number, words) from None
-            if not all(np.isfinite(corners)) or corners[2] < corners[0] or corners[3] < corners[1]:
+            if not all(abs(corner) < FARTHEST for corner in corners):  # also false for NaN
+                raise _malformed(path, number, words)
+            if corners[2] < corners[0] or corners[3] < corners[1]:
                 raise UserError(
                     f"{path}, line {number}: the box {', '.join(words[1:])} of {words[0]} ends before it begins; rows are "
                     f"{ROWS[path.name]}"
@@ -146,10 +161,23 @@ def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T])
     return table
 
 
-def _natural(word: str) -> int:
-    if (number := int(word)) < 0:
+def natural(word: str, below: int = 2**31) -> int:
+    """Return a whole number from 0 to `below` - 1.
+
+    Raises:
+        ValueError: anything else.
+    """
+    number = int(word)
+    if not 0 <= number < below:
         raise ValueError
     return number
+
+
+def _identity(word: str) -> None:
+    """Refuse an image id that is no path below the maps' folder."""
+    path = Path(word)
+    if path.is_absolute() or not path.name or ".." in path.parts:
+        raise ValueError
 
 
 def _malformed(path: Path, number: int, words: list[str]) -> UserError:

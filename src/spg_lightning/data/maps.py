@@ -5,46 +5,55 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from spg_lightning.errors import UserError
+from spg_lightning.data.records import drop_photo_ending
+from spg_lightning.errors import UserError, first_line
 
 SHOWN = 3  # how many missing files an error names
 
 
 def find_maps(folder: str | Path, image_ids: tuple[str, ...]) -> list[Path]:
-    """Return each image's file: <image id>.npy, with the id's slashes, with or without its own extension.
+    """Return each image's file: <image id>.npy, with the id's slashes, with or without its photo ending.
 
     Raises:
-        UserError: maps are missing; the text says how many and names the first.
+        UserError: maps are missing (the text says how many and names the first), or two images have the same.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"maps={folder} is no folder; give the one with the .npy maps")
-    found, missing = [], []
+    found: dict[Path, str] = {}
+    missing = []
     for image_id in image_ids:
-        choices = (root / Path(image_id).with_suffix(".npy"), root / f"{image_id}.npy")
-        path = next((p for p in choices if p.is_file()), None)
+        names = dict.fromkeys((f"{image_id}.npy", f"{drop_photo_ending(image_id)}.npy"))
+        path = next((root / name for name in names if (root / name).is_file()), None)
         if path is None:
-            missing.append(str(choices[0].relative_to(root)))
+            missing.append([*names][-1])
+        elif path in found:
+            raise UserError(
+                f"{path} is the map of both {found[path]} and {image_id}; name it <image id with its ending>.npy"
+            )
         else:
-            found.append(path)
+            found[path] = image_id
     if missing:
         raise UserError(
             f"maps={folder}: {len(missing)} of {len(image_ids)} maps are missing, first: {', '.join(missing[:SHOWN])}; "
             "write them, or take the images out of image_ids.txt"
         )
-    return found
+    return [*found]
 
 
 def read_map(path: Path) -> Float[np.ndarray, "Y X"]:
-    """Return a map as stored; half precision as float32.
+    """Return a map as float32 or float64; what is not of floats, as stored.
 
     Raises:
         UserError: no readable array. Shape and values are checked where the map is scanned.
     """
     try:
         score_map = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is no readable .npy array ({str(error).splitlines()[0][:80]})") from error
+    except Exception as error:  # NumPy fails in many ways on what is no array
+        raise UserError(f"{path} is no readable .npy array ({first_line(error)})") from error
     if not isinstance(score_map, np.ndarray):
         raise UserError(f"{path} is an archive of arrays; save one array a file with numpy.save")
-    return score_map.astype(np.float32) if score_map.dtype == np.float16 else score_map
+    if not np.issubdtype(score_map.dtype, np.floating):
+        return score_map
+    # other precisions and byte orders are converted; the two that everybody uses stay as they are
+    return score_map.astype(np.float32 if score_map.dtype.itemsize <= 4 else np.float64, copy=False)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spg_lightning.data.benchmark import read_table, require_rows
+from spg_lightning.data.benchmark import natural, read_table, require_rows
 from spg_lightning.errors import UserError
 
 
@@ -15,6 +15,6 @@ def read_predictions(path: str | Path, image_ids: tuple[str, ...]) -> dict[str, 
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"predictions={path} is missing; give a file of rows <image id>,<class>,<second class>, ...")
-    table = read_table(file, None, lambda words: tuple(int(word) for word in words[1:]))
+    table = read_table(file, None, lambda words: tuple(natural(word) for word in words[1:]))
     require_rows(file, image_ids, table)
     return table

@@ -6,6 +6,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+
+
+def drop_photo_ending(name: str) -> str:
+    """Return a path without a photo's extension; what else follows a dot belongs to the name."""
+    return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in PHOTO_ENDINGS else name
+
 
 @dataclass(frozen=True)
 class Records:
@@ -13,7 +20,7 @@ class Records:
 
     Attributes:
         root: folder that `images`, `masks` and `ignored` are relative to.
-        images: N paths; a path without its extension is the image's id.
+        images: N paths; a path without its photo ending is the image's id.
         labels: (N,) class indices.
         sizes: (N, 2) widths and heights in pixels.
         boxes: (M, 4) ground truth of all photos, x0 y0 x1 y1 in pixels of the photo, x1 and y1 exclusive.
@@ -44,7 +51,7 @@ class Records:
 
     def image_id(self, index: int) -> str:
         """Return the image's id: its path with slashes kept and the extension dropped."""
-        return str(Path(self.images[index]).with_suffix(""))
+        return drop_photo_ending(self.images[index])
 
     def take(self, indices: Int[np.ndarray, " n"]) -> "Records":
         """Return the records at `indices`, in that order."""

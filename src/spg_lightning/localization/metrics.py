@@ -30,7 +30,7 @@ class Curves:
         hits: (6, T) images localized rightly at each threshold, rows as `CURVES`.
         num_images: how many images were counted.
         num_boxed: how many of them had ground-truth boxes.
-        num_classified: for how many of them predicted classes were known.
+        num_classified, num_ranked: for how many of them the first, and the first five predicted classes were known.
         top1, top5: images classified rightly.
         pixels: (2, bins) histograms of scores on background and object; zeros where there were no masks.
     """
@@ -40,6 +40,7 @@ class Curves:
     num_images: int
     num_boxed: int
     num_classified: int
+    num_ranked: int
     top1: int
     top5: int
     pixels: Int[np.ndarray, "2 bins"]
@@ -77,10 +78,10 @@ class LocalizationMetric(Metric):
         zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
         self.hits: Tensor
         self.pixels: Tensor
-        self.counts: Tensor  # images, with boxes, with classes, right among the first, right among the first five
+        self.counts: Tensor  # images, with boxes, with a class, with five, right among the first, among the first five
         self.add_state("hits", zeros, dist_reduce_fx="sum")
         self.add_state("pixels", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(5, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -120,7 +121,7 @@ class LocalizationMetric(Metric):
                 check_map(score_map, name)
             if masks is not None:
                 pixels += pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
-        counts = [len(maps), len(maps) * (boxes is not None), len(maps) * (right[0] is not None)]
+        counts = [len(maps), *(len(maps) * (known is not None) for known in (boxes, *right))]
         counts += [0 if flags is None else int(flags.sum()) for flags in right]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixels += torch.from_numpy(pixels).to(self.device)
@@ -140,9 +141,9 @@ class LocalizationMetric(Metric):
 
     def compute(self) -> Curves:
         """Return the counts of all processes."""
-        images, boxed, classified, top1, top5 = (int(count) for count in self.counts)
+        images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
         hits, pixels = self.hits.cpu().numpy(), self.pixels.cpu().numpy()
-        return Curves(self.thresholds, hits, images, boxed, classified, top1, top5, pixels)
+        return Curves(self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels)
 
 
 def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -161,19 +162,18 @@ def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
     classification and top-1 / top-5 localization errors without predicted classes, PxAP without masks.
     """
     out = {"num_images": float(test.num_images)}
-    classified = 0 < test.num_classified == test.num_images
-    if classified:
-        out["cls_top1_error"] = 100 - 100 * test.top1 / test.num_images
-        out["cls_top5_error"] = 100 - 100 * test.top5 / test.num_images
+    right = {1: (test.num_classified, test.top1), 5: (test.num_ranked, test.top5)}
+    known = [k for k, (count, _) in right.items() if 0 < count == test.num_images]
+    out |= {f"cls_top{k}_error": 100 - 100 * right[k][1] / test.num_images for k in known}
     if test.pixels.any():
         out["pxap"] = pixel_average_precision(test.pixels)
     for suffix, chooser in (("", val), ("_oracle", test)):
-        if chooser is None or not test.num_boxed:
+        if chooser is None or not test.num_boxed or not chooser.num_boxed:
             continue
         chosen = chooser.best("gt_known")
         out[f"threshold{suffix}"] = float(test.thresholds[chosen])
         out[f"gt_known_error{suffix}"] = 100 - float(test.accuracy("gt_known")[chosen])
-        for k in (1, 5) if classified else ():
+        for k in known:
             # the oracle takes each curve's own best, as papers do
             at = chosen if chooser is val else chooser.best(f"loc_top{k}")
             out[f"loc_top{k}_error{suffix}"] = 100 - float(test.accuracy(f"loc_top{k}")[at])

@@ -9,6 +9,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.localization.component_tree import scan_levels
 
 NUM_THRESHOLDS = 1000
+LONGEST_SIDE = 65533  # the scan packs a pixel's place into 32 bits
 
 
 def default_thresholds(count: int = NUM_THRESHOLDS) -> Float[np.ndarray, " T"]:
@@ -54,8 +55,14 @@ def check_map(score_map: Float[np.ndarray, "Y X"], name: str) -> None:
     """
     if score_map.ndim != 2 or not np.issubdtype(score_map.dtype, np.floating) or not score_map.size:
         raise UserError(f"{name}: expected a (height, width) array of floats, got {score_map.shape} {score_map.dtype}")
+    if max(score_map.shape) > LONGEST_SIDE:
+        raise UserError(f"{name}: {score_map.shape} is too large; a side may have {LONGEST_SIDE} pixels")
     low, high = score_map.min(), score_map.max()
-    if not (low >= 0 and high <= 1):  # also false for NaN
+    if not np.isfinite([low, high]).all():
+        raise UserError(
+            f"{name}: values must lie in [0, 1]; there are some that are NaN or infinite; write the map again"
+        )
+    if not (low >= 0 and high <= 1):
         raise UserError(
             f"{name}: values must lie in [0, 1]; found {low:g} to {high:g}; normalise each map to its range"
         )
@@ -93,9 +100,12 @@ def scale_boxes(
 def box_in_photo(
     box: Int[np.ndarray, "4"], frame: tuple[int, int], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Return a contour's box in the pixels of a photo of `size` (width, height), at most the photo itself."""
+    """Return a contour's box in the pixels of a photo of `size` (width, height), at most the photo itself.
+
+    The benchmark clips a far corner to the map's last pixel, which hides whether the contour ends there or one pixel before:
+    both are taken to reach the photo's edge.
+    """
     x0, y0, x1, y1 = box
     across, down = size[0] / frame[0], size[1] / frame[1]
-    # the far corner was clipped to the last pixel of the map; there the box reaches the photo's edge
     far_x, far_y = frame[0] if x1 == frame[0] - 1 else x1, frame[1] if y1 == frame[1] - 1 else y1
     return float(x0 * across), float(y0 * down), float(far_x * across), float(far_y * down)

@@ -57,32 +57,33 @@ def write_evaluation(
         picture: index of a test image -> what to show of it.
         count: how many of the worst and of the best images the page shows.
     """
-    write_json(path, evaluation.metrics)
-    write_json(beside(path, "provenance.json"), provenance)
-    write_score_map_table(beside(path, "score_maps.csv"), evaluation)
-    _write_curves(beside(path, "curves.csv"), evaluation)
-    if evaluation.images:
-        _write_images(beside(path, "images.csv"), evaluation.images)
     figure = plot_evaluation(evaluation)
-    save_png(figure, beside(path, "curves.png"))
     by_iou = sorted(evaluation.images, key=lambda result: result.iou)
     groups = {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]} if count else {}
     template = jinja2.Environment(autoescape=True).from_string(
         (files("spg_lightning.reporting") / "templates" / "evaluation.html").read_text(encoding="utf-8")
     )
-    beside(path, "report.html").write_text(
-        template.render(
-            title=title,
-            evaluation=evaluation,
-            figures=figures_of(evaluation),
-            figure=as_svg(figure),
-            groups={name: [_shown(r, records, picture) for r in results] for name, results in groups.items()},
-            provenance=provenance,
-            files=[beside(path, name).name for name in ("images.csv", "curves.csv", "score_maps.csv", "curves.png")],
-            metrics=path.name,
-        ),
-        encoding="utf-8",
+    tables = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv", "curves.png"]
+    page = template.render(
+        title=title,
+        evaluation=evaluation,
+        figures=figures_of(evaluation),
+        figure=as_svg(figure),
+        groups={name: [_shown(r, records, picture) for r in results] for name, results in groups.items()},
+        provenance=provenance,
+        files=[beside(path, name).name for name in tables],
+        metrics=path.name,
     )
+    # whatever can go wrong has gone wrong by now: nothing is written by halves
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if evaluation.images:
+        _write_images(beside(path, "images.csv"), evaluation.images)
+    _write_curves(beside(path, "curves.csv"), evaluation)
+    write_score_map_table(beside(path, "score_maps.csv"), evaluation)
+    save_png(figure, beside(path, "curves.png"))
+    beside(path, "report.html").write_text(page, encoding="utf-8")
+    write_json(beside(path, "provenance.json"), provenance)
+    write_json(path, evaluation.metrics)
     print_evaluation(evaluation, title)
 
 
@@ -116,7 +117,7 @@ def _shown(result: ImageResult, records: Records, picture: Callable[[int], Pictu
     """Return what the page says of one image, with its picture as a data URL."""
     shown = picture(result.index)
     width, height = (int(side) for side in records.sizes[result.index])
-    size = (min(round(HEIGHT * width / height), 2 * HEIGHT), HEIGHT)
+    size = (min(max(round(HEIGHT * width / height), HEIGHT // 4), 2 * HEIGHT), HEIGHT)
     score_map = overlay.resize_map(shown.score_map, *size)
     photo = np.full((size[1], size[0], 3), 40, np.uint8) if shown.photo is None else overlay.resize(shown.photo, *size)
     scale = np.array([size[0] / width, size[1] / height] * 2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spg_lightning.results import Evaluation
@@ -74,11 +75,10 @@ def figures_of(evaluation: Evaluation) -> Figures:
             cells = [_cell(known[key], key) if known.get(key) is not None else "" for key in columns]
             rows.append(Row("floor", [text, *cells]))
     lead = f"{numbers['test/num_images']:.0f} images."
-    if "test/cls_top1_error" in numbers:
-        lead = (
-            f"Classification error: top-1 {numbers['test/cls_top1_error']:.1f} %, top-5 "
-            f"{numbers['test/cls_top5_error']:.1f} % of {numbers['test/num_images']:.0f} images."
-        )
+    known = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
+    if known:
+        errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in known.items())
+        lead = f"Classification error: {errors} of {numbers['test/num_images']:.0f} images."
     note = "Errors in percent, lower is better; accuracies (acc, PxAP): higher."
     if has_val:
         chosen = "Map (*) and threshold" if len(evaluation.per_map) > 1 else "Threshold"
@@ -91,7 +91,7 @@ def figures_of(evaluation: Evaluation) -> Figures:
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """Print the test part."""
     figures = figures_of(evaluation)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for k, text in enumerate(figures.header):
         table.add_column(text, justify="right" if k else "left", no_wrap=k == 0)
     for before, row in zip([None, *figures.rows], figures.rows, strict=False):

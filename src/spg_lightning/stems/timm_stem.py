@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spg_lightning.errors import UserError, nearest
+from spg_lightning.errors import UserError, first_line, nearest
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
-from spg_lightning.stems.weights import first_line, read_state_dict
+from spg_lightning.stems.weights import read_state_dict
 
 WANTED_STRIDE = 8  # 28 x 28 maps of a 224 x 224 image
 DEEPEST_STRIDE = 16  # deeper features are taken only where they can be kept at this stride or denser

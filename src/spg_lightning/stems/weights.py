@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from spg_lightning.errors import UserError
+from spg_lightning.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,3 @@ def load_backbone(stem: nn.Module, weights: str, enum: type[WeightsEnum], defaul
             f"{len(own)} entries are missing or of another shape (first: {', '.join(lacking[:3])})"
         )
     stem.load_state_dict({name: state_dict[name] for name in own})
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
