@@ -23,7 +23,7 @@ from spg_lightning.cli import compose
 from spg_lightning.reporting.comparison import Column, write_comparison
 
 METHODS = {"spg_plain": "SPG-plain", "spg": "SPG"}  # compared by default
-TITLES = {**METHODS, "cam": "CAM", "has": "HaS", "cutmix": "CutMix", "adl": "ADL"}
+TITLES = {**METHODS, "cam": "CAM", "has": "HaS", "cutmix": "CutMix", "adl": "ADL", "acol": "ACoL"}
 METRICS = {
     "gt_known_error": "GT-known error",
     "gt_known_error_oracle": "oracle",

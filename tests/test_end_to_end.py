@@ -189,6 +189,7 @@ def test_predict_names_broken_photos_and_goes_on(tiny_run, verb, tmp_path):
         ["method=has", "method.step.grid_size=8"],
         ["method=cutmix"],
         ["method=adl"],
+        ["method=acol"],
         ["guidance=direct"],
         ["shared_weights=off", "fuse=off"],
         ["schedule=step", "optimizer.nesterov=false"],

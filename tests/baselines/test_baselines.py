@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning.baselines import AttentionDropout, cutmix_step, has_step, hide
+from spg_lightning.baselines import ACoLNetwork, AttentionDropout, acol_step, cutmix_step, has_step, hide
 from spg_lightning.baselines.cutmix import window
+from spg_lightning.spg.losses import spg_loss
+from tests.spg.test_network import TinyStem
 
 
 def test_hidden_cells_are_whole_and_hidden_at_the_rate():
@@ -108,3 +110,33 @@ def test_adl_drops_at_the_rate():
     layer, features = AttentionDropout(0.75, 0.9), torch.rand(1, 2, 5, 5)
     dropped = [bool((layer(features) == 0).any()) for _ in range(400)]
     assert np.mean(dropped) == pytest.approx(0.75, abs=0.07)
+
+
+def test_acol_hides_from_b_what_a_attends_to():
+    torch.manual_seed(0)
+    network = ACoLNetwork(
+        threshold=0.6, stem=TinyStem(), num_classes=4, a3_channels=6, b_channels=4, dropout=0.0, branches=(),
+        shared_weights=True, b2_tap="a2", c_channels=4,
+    )  # fmt: skip
+    images, labels = torch.randn(3, 3, 32, 32), torch.tensor([2, 0, 3])
+    seen = {}
+    network.classifier_b.register_forward_pre_hook(lambda module, args: seen.update(features=args[0]))
+    a, _ = network.both(images, labels)
+    features = network.stem(images).a2
+    for i, label in enumerate(labels.tolist()):
+        attention = a.class_maps[i, label]
+        normalised = (attention - attention.min()) / (attention.max() - attention.min())
+        assert 0 < (normalised >= 0.6).sum() < normalised.numel()
+        for y, x in np.ndindex(*normalised.shape):
+            expected = features[i, :, y, x] * (normalised[y, x] < 0.6)
+            assert torch.equal(seen["features"][i, :, y, x], expected)
+    terms = acol_step(network, lambda output, labels: spg_loss(output, labels, []), images, labels)
+    assert terms["total"].item() == pytest.approx((terms["cls"] + terms["cls_b"]).item())
+    terms["total"].backward()
+    assert all(p.grad is not None for p in network.classifier_b.parameters())
+    output = network.eval()(images)
+    for maps, own in ((output.class_maps, network.both(images, None)),):
+        for name in range(4):
+            each = [o.class_maps[0, name] for o in own]
+            each = [(m - m.min()) / (m.max() - m.min()) for m in each]
+            assert torch.allclose(maps[0, name], torch.maximum(*each))

@@ -75,9 +75,9 @@ def figures_of(evaluation: Evaluation) -> Figures:
             cells = [_cell(known[key], key) if known.get(key) is not None else "" for key in columns]
             rows.append(Row("floor", [text, *cells]))
     lead = f"{numbers['test/num_images']:.0f} images."
-    known = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
-    if known:
-        errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in known.items())
+    right = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
+    if right:
+        errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in right.items())
         lead = f"Classification error: {errors} of {numbers['test/num_images']:.0f} images."
     note = "Errors in percent, lower is better; accuracies (acc, PxAP): higher."
     if has_val:

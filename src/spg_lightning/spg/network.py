@@ -83,7 +83,7 @@ class SPGNetwork(nn.Module):
         if "c" in self.branches:
             self.c = _map_head(a3_channels, c_channels)
         for layer in self.new_layers():
-            _initialize(layer)
+            initialize(layer)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"], branches: Iterable[str] | None = None) -> SPGOutput:
         """Return scores and maps of normalised images.
@@ -135,7 +135,7 @@ def _map_head(in_channels: int, channels: int) -> nn.Sequential:
     )
 
 
-def _initialize(part: nn.Module) -> None:
+def initialize(part: nn.Module) -> None:
     """Draw the weights of a new part as the CVPR 2020 benchmark does: Xavier uniform, biases zero.
 
     He's larger initialisation saturates the sigmoids and kills ReLUs within the first steps at ten times the stem's rate.
