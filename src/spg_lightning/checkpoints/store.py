@@ -17,7 +17,7 @@ from torch import Tensor
 from spg_lightning.errors import UserError, first_line
 
 KEY = "spg_lightning"
-FORMAT = 1
+FORMAT = 2  # raised when the config of a run or the names of weights change
 NETWORK_PREFIX = "network."
 
 
