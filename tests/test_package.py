@@ -41,5 +41,5 @@ def test_a_verbs_module_runs_as_main():
         [sys.executable, "-m", "spg_lightning.train", "--help"], capture_output=True, text=True, check=True
     )
     assert "stem: efficientnet_lite0, inception_v3" in out.stdout
-    assert "method: spg, spg_plain" in out.stdout
+    assert "method: acol, adl, cam, cutmix, has, spg, spg_plain" in out.stdout
     assert out.stdout.count("python -m spg_lightning.train ") >= 3

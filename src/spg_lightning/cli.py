@@ -1,5 +1,6 @@
 """The thin shell around every verb: compose with Hydra, turn a user's mistake into one line and exit code 1."""
 
+import logging
 import os
 import re
 import sys
@@ -41,7 +42,7 @@ def run(verb: str) -> None:
         try:
             _guard(lambda: getattr(spg_lightning, verb)(cfg), debug)
         finally:
-            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
 
     _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
     for word in sys.argv[1:]:
@@ -52,7 +53,12 @@ def run(verb: str) -> None:
 
 def _remove_if_empty(folder: Path) -> None:
     """Take away the folder that Hydra made below the working directory, where nothing went into it."""
-    while folder.is_dir() and Path.cwd() in folder.parents and not any(folder.iterdir()):
+    if any(folder.iterdir()):
+        return
+    for handler in logging.getLogger().handlers[:]:  # of the log file that was never opened
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == folder:
+            logging.getLogger().removeHandler(handler)
+    while Path.cwd() in folder.parents and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
 
