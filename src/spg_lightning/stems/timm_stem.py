@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from spg_lightning.errors import UserError, first_line, nearest
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
-from spg_lightning.stems.weights import read_state_dict
+from spg_lightning.stems.weights import fill, read_state_dict
 
 WANTED_STRIDE = 8  # 28 x 28 maps of a 224 x 224 image
 DEEPEST_STRIDE = 16  # deeper features are taken only where they can be kept at this stride or denser
@@ -134,10 +134,4 @@ def _load(backbone: nn.Module, path: str, model: str) -> None:
             match = next((k for k in given if k.replace(".", "_") == name.replace(".", "_")), None)
             if match is not None:
                 renamed[name] = given[match]
-    lacking = [n for n, v in own.items() if n not in renamed or renamed[n].shape != v.shape]
-    if lacking:
-        raise UserError(
-            f"stem.weights={path}: not a state dict of timm's {model}: {len(lacking)} of {len(own)} entries are missing or of "
-            f"another shape (first: {', '.join(lacking[:3])})"
-        )
-    backbone.load_state_dict({name: renamed[name] for name in own})
+    fill(backbone, renamed, f"stem.weights={path}: not a state dict of timm's {model}")

@@ -76,11 +76,20 @@ def load_backbone(stem: nn.Module, weights: str, enum: type[WeightsEnum], defaul
             return
     else:
         state_dict = read_state_dict(weights)
-    own = stem.state_dict()
+    fill(stem, state_dict, f"stem.weights={weights}: not torchvision's {enum.__name__.removesuffix('_Weights')}")
+
+
+def fill(module: nn.Module, state_dict: dict[str, Tensor], complaint: str) -> None:
+    """Load every entry a module has from a state dict that may hold more.
+
+    Raises:
+        UserError: `complaint`, with how many entries are missing or of another shape, and the first of them.
+    """
+    own = module.state_dict()
     lacking = [n for n, value in own.items() if n not in state_dict or state_dict[n].shape != value.shape]
     if lacking:
         raise UserError(
-            f"stem.weights={weights}: not torchvision's {enum.__name__.removesuffix('_Weights')}: {len(lacking)} of "
-            f"{len(own)} entries are missing or of another shape (first: {', '.join(lacking[:3])})"
+            f"{complaint}: {len(lacking)} of {len(own)} entries are missing or of another shape "
+            f"(first: {', '.join(lacking[:3])})"
         )
-    stem.load_state_dict({name: state_dict[name] for name in own})
+    module.load_state_dict({name: state_dict[name] for name in own})
