@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from spg_lightning.data.records import drop_photo_ending
-from spg_lightning.errors import UserError, first_line
+from spg_lightning.errors import UserError
 
 SHOWN = 3  # how many missing files an error names
 
@@ -50,7 +50,7 @@ def read_map(path: Path) -> Float[np.ndarray, "Y X"]:
     try:
         score_map = np.load(path, allow_pickle=False)
     except Exception as error:  # NumPy fails in many ways on what is no array
-        raise UserError(f"{path} is no readable .npy array ({first_line(error)})") from error
+        raise UserError(f"{path} is no readable .npy array of numbers; write it again with numpy.save") from error
     if not isinstance(score_map, np.ndarray):
         raise UserError(f"{path} is an archive of arrays; save one array a file with numpy.save")
     if not np.issubdtype(score_map.dtype, np.floating):
