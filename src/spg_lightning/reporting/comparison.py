@@ -12,8 +12,8 @@ from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import SIDE, spread
+from spg_lightning.score_maps import look
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Column:
     threshold: float
 
 
-@torch.no_grad()
 def write_comparison(path: Path, data: PhotoDataModule, columns: Sequence[Column], count: int) -> None:
     """Write a sheet: a row a test photo, first the photo with its ground truth, then each column's map, box and IoU."""
     rows = []
@@ -42,10 +41,8 @@ def write_comparison(path: Path, data: PhotoDataModule, columns: Sequence[Column
         panels = [("ground truth", overlay.boxes(photo, true_boxes))]
         for column in columns:
             stem = column.network.stem
-            values = SCORE_MAPS[column.score_map].compute(
-                column.network(stem.normalize(sample["image"][None])), torch.tensor([sample["label"]])
-            )
-            score_map = values[0, 0].numpy()
+            with look(column.network, stem.normalize(sample["image"][None]), [column.score_map]) as seen:
+                score_map = seen.map(column.score_map, torch.tensor([sample["label"]]))[0, 0].numpy()
             found = scan(score_map, truth)
             inside, iou = found.at(column.threshold)
             box = [c * scale for c in box_in_photo(inside, data.frame, data.frame)]

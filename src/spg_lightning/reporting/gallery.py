@@ -11,9 +11,9 @@ from spg_lightning.errors import UserError
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.module import Loss
 from spg_lightning.reporting import overlay
+from spg_lightning.score_maps import choose, look
 from spg_lightning.spg.losses import guidance_masks
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS
 
 SIDE = 192  # of a panel in pixels
 
@@ -23,7 +23,6 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, wanted)).round()})
 
 
-@torch.no_grad()
 def write_gallery(
     folder: Path,
     network: SPGNetwork,
@@ -52,9 +51,12 @@ def write_gallery(
         if sample is None:
             continue
         label = torch.tensor([sample["label"]], device=device)
-        output = network(network.stem.normalize(sample["image"][None].to(device)))
+        image = network.stem.normalize(sample["image"][None].to(device))
+        # all branches, for the masks that teach them
+        with look(network, image, {*choose("auto", network.branches), score_map}) as seen:
+            output = seen.output
+            attention, best = (seen.map(name, label)[0, 0].cpu().numpy() for name in ("attention", score_map))
         photo = sample["image"].permute(1, 2, 0).numpy()
-        best = SCORE_MAPS[score_map].compute(output, label)[0, 0].cpu().numpy()
         truth = data.ground_truth("test", [index])[0]
         found = scan(best, truth)
         inside, iou = found.at(threshold)
@@ -69,7 +71,6 @@ def write_gallery(
 
         true_boxes = [([c * scale for c in b], overlay.TRUTH, "") for b in truth]
         panels = [("ground truth", overlay.boxes(photo, true_boxes))]
-        attention = SCORE_MAPS["attention"].compute(output, label)[0, 0].cpu().numpy()
         panels.append(("attention", overlay.heat(photo, enlarged(attention))))
         for name, ternary in _masks(output, label, loss).items():
             nearest = np.asarray(

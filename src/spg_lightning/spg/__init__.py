@@ -3,13 +3,12 @@
 from spg_lightning.spg.guidance import BACKGROUND, FOREGROUND, IGNORED, Band, Thresholds, cascade, direct, ternary_mask
 from spg_lightning.spg.losses import guidance_masks, masked_bce, spg_loss
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
-from spg_lightning.spg.score_maps import SCORE_MAPS, attention
+from spg_lightning.spg.score_maps import attention
 
 __all__ = [
     "BACKGROUND",
     "FOREGROUND",
     "IGNORED",
-    "SCORE_MAPS",
     "Band",
     "SPGNetwork",
     "SPGOutput",
