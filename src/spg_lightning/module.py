@@ -14,7 +14,7 @@ from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.localization.metrics import Curves, LocalizationMetric
 from spg_lightning.localization.scan import Scan
-from spg_lightning.score_maps import Look, choose, look
+from spg_lightning.score_maps import choose, look
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 
 
@@ -155,10 +155,11 @@ class SPGModule(pl.LightningModule):
         if batch is None:
             return
         with look(self.network, self._inputs(batch["image"]), self.score_maps) as seen:
-            self._update(split, batch, seen)
+            maps = {name: seen.map(name, batch["label"])[:, 0] for name in self.meters}
+        self._update(split, batch, seen.output.logits, maps)
 
-    def _update(self, split: str, batch: Batch, seen: Look) -> None:
-        labels, indices, logits = batch["label"], batch["index"].tolist(), seen.output.logits
+    def _update(self, split: str, batch: Batch, logits: Tensor, maps: dict[str, Tensor]) -> None:
+        labels, indices = batch["label"], batch["index"].tolist()
         data: PhotoDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         names = [data.records[split].images[i] for i in indices]
         five = min(5, logits.shape[1])
@@ -174,4 +175,4 @@ class SPGModule(pl.LightningModule):
         if split == "test" and self.keep is not None:
             self.kept.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
         for name, meter in self.meters.items():
-            meter.update(seen.map(name, labels)[:, 0], **count)  # type: ignore[operator]
+            meter.update(maps[name], **count)  # type: ignore[operator]

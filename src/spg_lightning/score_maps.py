@@ -53,7 +53,8 @@ class Look:
 
     def map(self, name: str, classes: Classes) -> spg.Map:
         """Return a score map of one class an image: (B, 1, Y, X) in [0, 1], each min-max normalised."""
-        return SCORE_MAPS[name].compute(self, classes)
+        # Lightning makes labels in inference mode; no graph may keep those
+        return SCORE_MAPS[name].compute(self, classes.clone())
 
     def extract(self, name: str, classes: Classes) -> spg.Map:
         """Return the map of a torchcam extractor."""
