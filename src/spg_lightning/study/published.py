@@ -9,19 +9,17 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from spg_lightning.study.presets import TITLES
+from spg_lightning.study.runs import Run
 from spg_lightning.study.variants import Variant, canonical
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A printed row: its method and switches, where it stands, what it was measured on, its numbers."""
+    """A printed row: its method and switches, where it stands and what it was measured on, its numbers."""
 
     title: str
     settings: str
     source: str
-    data: str
-    stem: str | None
-    same: bool  # data and stem as the runs'
     numbers: dict[str, float]
 
 
@@ -35,20 +33,23 @@ def published_rows(variants: Sequence[Variant]) -> list[PublishedRow]:
                 if row["variant"] != name:
                     continue
                 method, *switches = name.split(" ")
-                photos = run.facts.get("photos")
-                same = (
-                    run.config.get("dataset.name") == table["dataset"]
-                    and isinstance(photos, dict)
-                    and photos.get("test") == table["test_photos"]
-                    and run.config.get("stem.name") == table["stem"]
-                )
+                source = f"{table['source']}: {table['data']}, {table['stem'] or 'network not stated'}"
+                if other := _others(run, table):
+                    source += f" (other {' and '.join(other)})"
                 numbers = {key: value for key, value in row.items() if key != "variant"}
-                found.append(
-                    PublishedRow(
-                        TITLES[method], " ".join(switches), table["source"], table["data"], table["stem"], same, numbers
-                    )
-                )
+                found.append(PublishedRow(TITLES[method], " ".join(switches), source, numbers))
     return found
+
+
+def _others(run: Run, table: dict[str, Any]) -> list[str]:
+    """Say in what a printed table differs from a run: another data set or a share of it, another stem."""
+    photos = run.facts.get("photos")
+    data = (run.config.get("dataset.name"), photos.get("test") if isinstance(photos, dict) else None)
+    other = {
+        "data": data != (table["dataset"], table["test_photos"]),
+        "network": run.config.get("stem.name") != table["stem"],
+    }
+    return [name for name, differs in other.items() if differs]
 
 
 @cache

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +56,16 @@ class Run:
         return None if value is None or not math.isfinite(value) else value
 
 
-@dataclass
-class Found:
-    """What lies below a folder: runs, and what was left out with the reason."""
-
-    runs: list[Run] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
-def collect(root: Path) -> Found:
-    """Read every run below `root`; where a variant's seed was run twice, `left_out` is for the caller to add to.
+def collect(root: Path) -> tuple[list[Run], list[str]]:
+    """Return every finished run below `root`, and what was left out with the reason.
 
     Raises:
         UserError: no such folder, no finished run in it, or a file of a run that cannot be read.
     """
     if not root.is_dir():
         raise UserError(f"runs={root}: there is no such folder")
-    found = Found()
+    runs: list[Run] = []
+    left_out: list[str] = []
     for folder in _candidates(root):
         name = folder.relative_to(root).as_posix()
         there = {file for file in (FACTS, NUMBERS, CONFIG) if (folder / file).is_file()}
@@ -80,19 +73,19 @@ def collect(root: Path) -> Found:
         if CONFIG in there and not {"method", "seed"} <= set(config):
             continue  # of an evaluation, or of another program
         if CONFIG not in there:
-            found.left_out.append(f"{name}: no {CONFIG}, so no training run")
+            left_out.append(f"{name}: no {CONFIG}, so no training run")
         elif missing := [file for file in (NUMBERS, FACTS) if file not in there]:
-            found.left_out.append(f"{name}: unfinished, {' and '.join(missing)} missing")
+            left_out.append(f"{name}: unfinished, {' and '.join(missing)} missing")
         else:
             facts, numbers = _json(folder / FACTS), _json(folder / NUMBERS)
             for key, value in numbers.items():
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise UserError(f"{folder / NUMBERS}: '{key}' is {value!r}, not a number; remove or repeat the run")
-            found.runs.append(Run(folder, name, dict(flatten(config)), numbers, facts))
-    if not found.runs:
-        left = f" ({'; '.join(found.left_out)})" if found.left_out else f": no folder with {FACTS}"
+            runs.append(Run(folder, name, dict(flatten(config)), numbers, facts))
+    if not runs:
+        left = f" ({'; '.join(left_out)})" if left_out else f": no folder with {FACTS}"
         raise UserError(f"runs={root} holds no finished run{left}; `train` writes them")
-    return found
+    return runs, left_out
 
 
 def _candidates(root: Path) -> Iterator[Path]:

@@ -43,8 +43,8 @@ def paired(ours: Sequence[float], reference: Sequence[float]) -> Difference:
 
 
 def difference(variant: Variant, reference: Variant, metric: str, score_map: str) -> Difference | None:
-    """Compare two variants in one metric over their common seeds; None where there are none."""
-    theirs = reference.by_seed()
+    """Compare two variants in one metric over their common seeds; None where there are none, or the data differs."""
+    theirs = reference.by_seed() if variant.data == reference.data else {}
     pairs = [
         (ours, other)
         for seed, run in variant.by_seed().items()

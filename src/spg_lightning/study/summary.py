@@ -68,8 +68,10 @@ def cell_of(values: Sequence[float | None]) -> Cell | None:
 def summarize(variants: Sequence[Variant], reference: Variant, score_map: str, per_map: bool) -> list[Row]:
     """Return all rows: each variant, on demand with one row a score map; floors; published figures."""
     ours = [_row("reference" if v is reference else "variant", v, score_map) for v in variants]
+    if len({v.data for v in variants}) == 1:
+        ours = _marked(ours)
     rows = []
-    for variant, row in zip(variants, _marked(ours), strict=True):
+    for variant, row in zip(variants, ours, strict=True):
         rows.append(row)
         if per_map:
             maps = dict.fromkeys(name for run in variant.runs for name in run.score_maps)
@@ -111,7 +113,7 @@ def _marked(rows: Sequence[Row]) -> list[Row]:
 
 def _floors(variants: Sequence[Variant], reference: Variant) -> list[Row]:
     """Return the floors of each data set, from one variant: they are the same for all, whatever was trained."""
-    by_data = {str(v.runs[0].config.get("dataset.name")): v for v in [*reversed(variants), reference]}
+    by_data = {v.data: v for v in [*reversed(variants), reference]}
     rows = []
     for data, variant in reversed(by_data.items()):
         for name, text in FLOORS.items():
@@ -125,9 +127,8 @@ def _floors(variants: Sequence[Variant], reference: Variant) -> list[Row]:
 def _published(variants: Sequence[Variant]) -> list[Row]:
     return [
         Row(
-            "published", row.title, row.settings,
-            ", ".join([row.source, row.data, row.stem or "network not stated", "same data" if row.same else "other data"]),
-            0, {metric: Cell(value, None, 0) for metric, value in row.numbers.items()},
+            "published", row.title, row.settings, row.source, 0,
+            {metric: Cell(value, None, 0) for metric, value in row.numbers.items()},
         )
         for row in published_rows(variants)
     ]  # fmt: skip

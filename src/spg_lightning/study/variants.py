@@ -6,7 +6,7 @@ from typing import Any
 
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.study.presets import TITLES, choices, defaults, groups, refers, text_of
-from spg_lightning.study.runs import Found, Run
+from spg_lightning.study.runs import Run
 
 # where a run was made, written and watched, not what it computes
 IGNORED = (
@@ -45,31 +45,40 @@ class Variant:
         """Return what a user may call it."""
         return {self.label, self.title, " ".join(self.settings)} - {""}
 
+    @property
+    def data(self) -> str:
+        """Return the name of its data set."""
+        return str(self.runs[0].config.get("dataset.name"))
+
     def by_seed(self) -> dict[Any, Run]:
         """Return seed -> run."""
         return {run.seed: run for run in self.runs}
 
 
-def variants_of(found: Found) -> list[Variant]:
-    """Return the variants, ordered by method and values; a seed that was run twice counts once, with its newest run."""
-    configs = [_named(run.config, found.runs) for run in found.runs]
+def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
+    """Return the variants, ordered by method and values, and what was left out.
+
+    A seed that was run twice counts once, with its newest run.
+    """
+    configs = [_named(run.config, runs) for run in runs]
+    left_out = []
     keys = _varying(configs)
     by_values: dict[tuple[Any, ...], dict[Any, Run]] = {}
-    for run, config in sorted(zip(found.runs, configs, strict=True), key=lambda pair: str(pair[0].facts.get("started"))):
+    for run, config in sorted(zip(runs, configs, strict=True), key=lambda pair: str(pair[0].facts.get("started"))):
         seeds = by_values.setdefault(tuple(_value(config, key) for key in keys), {})
         if older := seeds.get(run.seed):
-            found.left_out.append(f"{older.name}: same settings and seed as {run.name}, and older")
+            left_out.append(f"{older.name}: same settings and seed as {run.name}, and older")
         seeds[run.seed] = run
     variants = []
     for values, seeds in by_values.items():
         of_key = dict(zip(keys, values, strict=True))
-        runs = tuple(seeds[seed] for seed in sorted(seeds, key=lambda s: (str(type(s)), s)))
-        method = str(runs[0].config.get("method.name", ""))
+        of_seeds = tuple(seeds[seed] for seed in sorted(seeds, key=lambda s: (str(type(s)), s)))
+        method = str(of_seeds[0].config.get("method.name", ""))
         told = {key: value for key, value in of_key.items() if is_number(value) or value != _default(key)}
         settings = tuple(f"{_shown(key)}={_text(key, value)}" for key, value in told.items())
         is_default = all(_default(key) in (value, ...) for key, value in of_key.items())
-        variants.append(Variant(TITLES.get(method, method), settings, of_key, runs, is_default))
-    return sorted(variants, key=_order)
+        variants.append(Variant(TITLES.get(method, method), settings, of_key, of_seeds, is_default))
+    return sorted(variants, key=_order), left_out
 
 
 def reference_of(variants: Sequence[Variant], wanted: str | None) -> Variant:
