@@ -10,6 +10,7 @@ from spg_lightning.errors import UserError, nearest
 from spg_lightning.study.output import Compared, print_study, write_results, write_table
 from spg_lightning.study.page import render
 from spg_lightning.study.plots import COLOURS
+from spg_lightning.study.published import published_of
 from spg_lightning.study.runs import CONFIG, FACTS, Run, collect
 from spg_lightning.study.significance import Difference, difference, unpaired
 from spg_lightning.study.summary import METRICS, Row, cell_of, lower_is_better, summarize
@@ -56,6 +57,7 @@ def report(cfg: DictConfig) -> Report:
         variants=variants,
         shown=most_telling(variants, reference, cfg.metric, score_map),
         reference=reference,
+        published=published_of(variants),
         rows=summarize(variants, reference, score_map, cfg.per_map),
         differences=_differences(variants, reference, score_map, cfg.metric),
         unpaired=unpaired(variants, reference),

@@ -32,7 +32,9 @@ def strips(variants: Sequence[Variant], count: int) -> dict[str, list[Strip]]:
         return {}
     names = [{file.name for file in folder.glob("*.png")} - {"overview.png"} for folder in folders.values()]
     common = sorted(set.intersection(*names))
-    kept = [common[k] for k in sorted({int(i) for i in np.linspace(0, len(common) - 1, min(count, len(common))).round()})]
+    kept = [
+        common[k] for k in sorted({int(i) for i in np.linspace(0, len(common) - 1, min(count, len(common))).round()})
+    ]
     opened = {name: {label: _open(folder / name) for label, folder in folders.items()} for name in kept}
     widest = max((image.width for of_photo in opened.values() for image in of_photo.values()), default=WIDTH)
     scale = min(1.0, WIDTH / widest)

@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from spg_lightning.study.published import Published
 from spg_lightning.study.significance import FEW, Difference
-from spg_lightning.study.summary import METRICS, Row
+from spg_lightning.study.summary import METRICS, Cell, Row, cell_of
 from spg_lightning.study.variants import Variant
 
-TERMINAL = ("gt_known_error", "gt_known_error_oracle", "loc_top1_error", "max_box_acc_v2", "cls_top1_error")
+MINUS = "\N{MINUS SIGN}"
+TERMINAL = {"gt_known_error": "GT-known\nerror", "gt_known_error_oracle": "\noracle"}  # leaves room for names
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Compared:
     shown: list[Variant]
     reference: Variant
     rows: list[Row]
+    published: list[Published]
     differences: dict[str, dict[str, Difference]]
     unpaired: list[str]
     left_out: list[str]
@@ -50,13 +53,27 @@ def notes(compared: Compared) -> list[str]:
         said[0] += " Mean ± standard deviation over n seeds."
     if len({v.data for v in compared.variants}) > 1:
         said.append("The variants were run on different data sets: their numbers cannot be compared across these.")
-    if any(row.kind == "published" for row in compared.rows):
-        where = sorted({_setting(variant) for variant in compared.variants})
-        said.append(
-            f"Published rows are printed figures; these runs: {'; '.join(where)}. Where it says other data or "
-            "network, compare the order of the methods, not the numbers."
-        )
     return said
+
+
+def caution(compared: Compared) -> str:
+    """Say what the published figures can be compared with."""
+    where = "; ".join(sorted({_setting(variant) for variant in compared.variants}))
+    text = f"Printed figures, and ours with the same switches. These runs: {where}."
+    if any(row.other for row in compared.published):
+        text += " Where the data or the network is another, compare the order of the methods, not the numbers."
+    return text
+
+
+def ours_beside(row: Published, compared: Compared) -> dict[str, Cell]:
+    """Return our numbers in the metrics that a printed row has."""
+    cells = {m: cell_of([run.number(m, compared.score_map) for run in row.variant.runs]) for m in row.numbers}
+    return {metric: cell for metric, cell in cells.items() if cell}
+
+
+def published_columns(compared: Compared) -> list[str]:
+    """Return the metrics that any printed row has."""
+    return [m for m in METRICS if any(m in row.numbers for row in compared.published)]
 
 
 def weakness(compared: Compared) -> str:
@@ -77,17 +94,19 @@ def weakness(compared: Compared) -> str:
 
 def difference_text(found: Difference) -> tuple[str, str]:
     """Return a difference and its p-value as shown."""
-    mean = f"{found.mean:+.1f}".replace("-", "−")
+    mean = f"{found.mean:+.1f}".replace("-", MINUS)
+    if mean[1:] == "0.0":
+        mean = "0.0"
     if found.error is None:
         return mean, ""
     if found.p is None:
-        return f"{mean} ± 0.0", "equal in all seeds"
+        return f"{mean} ± 0.0", "same in all seeds"
     return f"{mean} ± {found.error:.1f}", "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
 
 
 def columns_of(compared: Compared) -> list[str]:
     """Return the metrics that any row has a number of."""
-    return [m for m in METRICS if any(row.cells.get(m) for row in compared.rows if row.kind != "published")]
+    return [m for m in METRICS if any(row.cells.get(m) for row in compared.rows)]
 
 
 def write_table(path: Path, compared: Compared) -> None:
@@ -95,16 +114,30 @@ def write_table(path: Path, compared: Compared) -> None:
     metrics = [*METRICS]
     lines = [["variant", "score map", "n", *METRICS.values()], ["---"] * (3 + len(metrics))]
     for row in compared.rows:
-        name = f"{row.title} `{row.settings}`" if row.settings else row.title
+        name = f"{row.title} `{' '.join(row.settings)}`" if row.settings else row.title
         cells = [f"**{row.text(m)}**" if m in row.best else row.text(m) for m in metrics]
-        lines.append([name, row.origin, str(row.n or ""), *cells])
+        lines.append([name, row.origin, str(row.n), *cells])
     text = [f"# {compared.title}", "", *_markdown(lines), "", *notes(compared)]
     if compared.differences:
         lines = [["variant", "n", *METRICS.values()], ["---"] * (2 + len(metrics))]
         for label, of_variant in compared.differences.items():
-            cells = [", ".join(filter(None, difference_text(of_variant[m]))) if m in of_variant else "-" for m in metrics]
+            cells = [
+                ", ".join(filter(None, difference_text(of_variant[m]))) if m in of_variant else "-" for m in metrics
+            ]
             lines.append([label, str(max(len(d.values) for d in of_variant.values())), *cells])
         text += ["", f"Against {compared.reference.label}:", "", *_markdown(lines), "", weakness(compared)]
+    if compared.published:
+        columns = published_columns(compared)
+        lines = [["variant", "source", "data", *(METRICS[m] for m in columns)], ["---"] * (3 + len(columns))]
+        for printed in compared.published:
+            ours = ours_beside(printed, compared)
+            cells = [
+                f"{printed.numbers[m]:.1f} (ours {ours[m].text if m in ours else '-'})" if m in printed.numbers else ""
+                for m in columns
+            ]
+            data = f"{printed.data} ({printed.remark})"
+            lines.append([printed.variant.label, printed.source, data, *cells])
+        text += ["", "Published:", "", *_markdown(lines), "", caution(compared)]
     if compared.unpaired:
         text += ["", f"Without a partner of the same seed: {', '.join(compared.unpaired)}."]
     if compared.left_out:
@@ -137,21 +170,21 @@ def write_results(path: Path, compared: Compared) -> None:
 def print_study(compared: Compared, page: Path) -> None:
     """Print the columns that fit a terminal, and what needs attention."""
     table = Table(title=escape(f"{compared.title}: test part, percent"), title_justify="left")
-    for name in ("variant", "map", "n", *(METRICS[m] for m in TERMINAL)):
-        table.add_column(name, justify="left" if name in ("variant", "map") else "right")
-    ours = [row for row in compared.rows if row.kind != "published"]
-    for before, row in zip([None, *ours], ours, strict=False):
+    table.add_column("\nvariant", overflow="fold")
+    for name in ("\nmap", "\nn", *TERMINAL.values(), *(["difference\n(p)"] if compared.differences else [])):
+        table.add_column(name, justify="left" if name == "\nmap" else "right", no_wrap=True)
+    for before, row in zip([None, *compared.rows], compared.rows, strict=False):
         if row.kind == "floor" and before is not None and before.kind != "floor":
             table.add_section()
-        name = f"{row.title} {row.settings}".strip() if row.kind != "map" else ""
-        table.add_row(escape(name), escape(row.origin), str(row.n), *(row.text(m) for m in TERMINAL))
+        found = compared.differences.get(row.label, {}).get(compared.metric) if row.kind == "variant" else None
+        told = "\n".join(filter(None, difference_text(found))) if found else ""
+        name = row.label if row.kind != "map" else ""
+        table.add_row(escape(name), escape(row.origin), str(row.n), *(row.text(m) for m in TERMINAL), told)
     console = Console()
     console.print(table)
-    for label, of_variant in compared.differences.items():
-        if found := of_variant.get(compared.metric):
-            told = " ".join(filter(None, difference_text(found)))
-            told = f"{label}: {METRICS.get(compared.metric, compared.metric)} {told} against {compared.reference.label}"
-            console.print(escape(told), highlight=False)
+    if compared.differences:
+        metric = METRICS.get(compared.metric, compared.metric)
+        console.print(escape(f"difference: {metric} minus that of {compared.reference.label}"), highlight=False)
     for line in compared.left_out:
         console.print(escape(f"left out: {line}"), highlight=False)
     console.print(escape(f"report: {page}"), highlight=False, soft_wrap=True)

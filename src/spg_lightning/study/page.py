@@ -11,11 +11,22 @@ import jinja2
 
 from spg_lightning.reporting.plots import as_svg
 from spg_lightning.study.gallery import strips
-from spg_lightning.study.output import Compared, columns_of, difference_text, notes, weakness
+from spg_lightning.study.output import (
+    Compared,
+    caution,
+    columns_of,
+    difference_text,
+    notes,
+    ours_beside,
+    published_columns,
+    weakness,
+)
 from spg_lightning.study.plots import plot_accuracy, plot_differences, plot_sweep, plot_training, sweep_axes
 from spg_lightning.study.series import accuracy_curve, training_curves
 from spg_lightning.study.summary import METRICS
 from spg_lightning.study.variants import Variant
+
+NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 
 
 def render(compared: Compared, folder: Path, photos: int) -> str:
@@ -34,13 +45,16 @@ def render(compared: Compared, folder: Path, photos: int) -> str:
         c=compared,
         lead=_lead(compared),
         metrics=metrics,
-        titles=METRICS,
+        titles={m: title.replace("top-", f"top{NO_BREAK}").replace("BoxAcc", "Box\u200bAcc") for m, title in METRICS.items()},
         notes=notes(compared),
         weakness=weakness(compared),
         differences=[
             (label, max(len(d.values) for d in found.values()), [difference_text(found[m]) if m in found else None for m in metrics])
             for label, found in compared.differences.items()
         ],
+        published=[(row, ours_beside(row, compared)) for row in compared.published],
+        published_metrics=published_columns(compared),
+        caution=caution(compared),
         figures=_figures(compared),
         strips=strips(compared.shown, photos),
         runs=[(v, run, _link(run.folder, folder)) for v in compared.variants for run in v.runs],
@@ -61,18 +75,20 @@ def _lead(compared: Compared) -> str:
 def _figures(compared: Compared) -> dict[str, str]:
     """Return name -> <svg> of the plots there is data for."""
     found = {}
-    if keys := sweep_axes(compared.variants):
-        if len(compared.variants) > 1:
-            found["sweep"] = as_svg(plot_sweep(compared.variants, keys, compared.metric, compared.score_map))
+    keys = sweep_axes(compared.variants)
+    if keys is not None:
+        found["sweep"] = as_svg(plot_sweep(compared.variants, keys, compared.metric, compared.score_map))
     by_label = {v.label: v for v in compared.variants}
     pairs = [
         (by_label[label], of_variant[compared.metric])
         for label, of_variant in compared.differences.items()
         if compared.metric in of_variant
     ]
-    if pairs:
+    if pairs and keys is None:  # a sweep's heat map says it better
         found["differences"] = as_svg(plot_differences(pairs, compared.reference, compared.metric))
-    accuracy = [(v.label, curve) for v in compared.shown if (curve := accuracy_curve(v, compared.score_map)) is not None]
+    accuracy = [
+        (v.label, curve) for v in compared.shown if (curve := accuracy_curve(v, compared.score_map)) is not None
+    ]
     if accuracy:
         found["accuracy"] = as_svg(plot_accuracy(accuracy))
     training = [(v.label, curves) for v in compared.shown if (curves := training_curves(v))]

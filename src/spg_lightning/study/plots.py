@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from spg_lightning.reporting.plots import BLACK, BLUE, GREEN, GREY, ORANGE
 from spg_lightning.study.presets import text_of
 from spg_lightning.study.series import Series
 from spg_lightning.study.significance import Difference
-from spg_lightning.study.summary import METRICS, Cell, cell_of, lower_is_better
+from spg_lightning.study.summary import METRICS, cell_of, lower_is_better
 from spg_lightning.study.variants import Variant, is_number
 
 # Okabe and Ito's, the reference's black first; as many variants as these have a colour each
@@ -27,11 +28,16 @@ def sweep_axes(variants: Sequence[Variant]) -> tuple[str, str] | None:
 def plot_sweep(variants: Sequence[Variant], keys: tuple[str, str], metric: str, score_map: str) -> Figure:
     """Draw the metric over both keys, on val (to choose by) and on test; the best on val is framed in both."""
     ys, xs = (sorted({v.values[key] for v in variants}) for key in keys)
-    cells: dict[str, dict[tuple[int, int], Cell]] = {}
-    for split in ("val", "test"):
-        of_split = [(v, cell_of([run.number(metric, score_map, split) for run in v.runs])) for v in variants]
-        cells[split] = {(ys.index(v.values[keys[0]]), xs.index(v.values[keys[1]])): c for v, c in of_split if c}
+    places = {(ys.index(v.values[keys[0]]), xs.index(v.values[keys[1]])): v for v in variants}
+    cells = {
+        split: {
+            at: c for at, v in places.items() if (c := cell_of([r.number(metric, score_map, split) for r in v.runs]))
+        }
+        for split in ("val", "test")
+    }
     cells = {split: of_split for split, of_split in cells.items() if of_split}
+    means = [cell.mean for of_split in cells.values() for cell in of_split.values()]
+    low, high = min(means), max(means)
     sign = 1 if lower_is_better(metric) else -1
     chosen_on = next(iter(cells))
     chosen = min(cells[chosen_on], key=lambda at: sign * cells[chosen_on][at].mean)
@@ -41,20 +47,22 @@ def plot_sweep(variants: Sequence[Variant], keys: tuple[str, str], metric: str, 
         grid = np.full((len(ys), len(xs)), np.nan)
         for at, cell in of_split.items():
             grid[at] = cell.mean
-        shown = axes.imshow(grid, cmap="cividis_r" if sign > 0 else "cividis", origin="lower", aspect="auto")
-        dark = np.nanmean([np.nanmin(grid), np.nanmax(grid)])
+        shown = axes.imshow(
+            grid, cmap="cividis_r" if sign > 0 else "cividis", origin="lower", aspect="auto", vmin=low, vmax=high
+        )
         for (y, x), cell in of_split.items():
-            colour = "white" if sign * (cell.mean - dark) > 0 else BLACK
+            colour = "white" if sign * (cell.mean - (low + high) / 2) > 0 else BLACK
             axes.text(x, y, cell.text.replace(" ± ", "\n± "), ha="center", va="center", fontsize=8, color=colour)
         if chosen in of_split:
             y, x = chosen
-            axes.add_patch(_frame(x, y))
+            frame = Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, edgecolor="#D55E00", linewidth=2.5)
+            axes.add_patch(frame)
         axes.set_xticks(range(len(xs)), [text_of(x) for x in xs])
         axes.set_yticks(range(len(ys)), [text_of(y) for y in ys])
         axes.set(xlabel=_plain(keys[1]), ylabel=_plain(keys[0]))
         axes.set_title(f"{_plain(METRICS.get(metric, metric))}, {split}", fontsize=11, loc="left")
         axes.spines[:].set_visible(False)
-        figure.colorbar(shown, ax=axes, shrink=0.9).outline.set_visible(False)
+    figure.colorbar(shown, ax=figure.axes, shrink=0.9).outline.set_visible(False)
     return figure
 
 
@@ -63,7 +71,9 @@ def plot_differences(pairs: Sequence[tuple[Variant, Difference]], reference: Var
     figure = Figure(figsize=(8.6, 1.15 + 0.42 * len(pairs)), layout="constrained")
     axes = figure.subplots()
     for place, (_, found) in enumerate(pairs):
-        axes.plot(found.values, [place] * len(found.values), "o", color=GREY, markersize=3.5, alpha=0.7, zorder=2)
+        if len(found.values) > 1:
+            seeds = [place + 0.22] * len(found.values)  # below the mean, which would hide them
+            axes.plot(found.values, seeds, "o", color=GREY, markersize=3.5, alpha=0.8, zorder=2)
         axes.errorbar(
             [found.mean], [place], xerr=None if found.error is None else [found.error], fmt="o",
             color=BLUE, markersize=7, capsize=4, linewidth=1.6, zorder=3,
@@ -117,12 +127,6 @@ def plot_training(curves: Sequence[tuple[str, dict[str, Series]]]) -> Figure:
 
 def _panel_order(name: str) -> tuple[bool, bool, str]:
     return (not name.startswith("train/"), not name.endswith("loss_total"), name)
-
-
-def _frame(x: int, y: int):  # type: ignore[no-untyped-def]
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, edgecolor="#D55E00", linewidth=2.5)
 
 
 def _tidy(axes: Axes) -> None:

@@ -60,7 +60,10 @@ def defaults() -> dict[str, Any]:
 @cache
 def refers(key: str) -> bool:
     """Tell whether a key, or a node it lies in, only refers to another key."""
-    written = [*flatten(_read("train.yaml")), *(pair for g in groups() for c in choices(g).values() for pair in c.items())]
+    written = [
+        *flatten(_read("train.yaml")),
+        *(pair for g in groups() for c in choices(g).values() for pair in c.items()),
+    ]
     referring = {name for name, value in written if _refers(value)}
     parts = key.split(".")
     return any(".".join(parts[:n]) in referring for n in range(1, len(parts) + 1))

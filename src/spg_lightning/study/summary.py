@@ -1,12 +1,11 @@
-"""The table: a row a variant, mean and spread over its seeds, the floors and the published figures below."""
+"""The table: a row a variant, mean and spread over its seeds, the floors below."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spg_lightning.reporting.tables import FLOORS
-from spg_lightning.study.published import published_rows
-from spg_lightning.study.variants import Variant
+from spg_lightning.study.variants import Variant, label_of
 
 METRICS = {
     "gt_known_error": "GT-known error",
@@ -36,24 +35,29 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: `kind` is "variant", "reference", "map" (one score map of a variant), "floor" or "published".
+    """A row: `kind` is "variant", "reference", "map" (one score map of a variant) or "floor".
 
-    `title` and `settings` say what it is, `origin` which score map or which source; `cells` has a value a metric.
+    `title` and `settings` say what it is, `origin` which score map it was; `cells` has a value a metric.
     """
 
     kind: str
     title: str
-    settings: str
+    settings: tuple[str, ...]
     origin: str
     n: int
     cells: Mapping[str, Cell | None]
     best: frozenset[str] = frozenset()
 
+    @property
+    def label(self) -> str:
+        """Return title and settings in one."""
+        return label_of(self.title, self.settings)
+
     def text(self, metric: str) -> str:
         """Return a cell as shown."""
         cell = self.cells.get(metric)
         if cell is None:
-            return "" if self.kind in ("floor", "published") else "-"
+            return "" if self.kind == "floor" else "-"
         return cell.text
 
 
@@ -66,7 +70,7 @@ def cell_of(values: Sequence[float | None]) -> Cell | None:
 
 
 def summarize(variants: Sequence[Variant], reference: Variant, score_map: str, per_map: bool) -> list[Row]:
-    """Return all rows: each variant, on demand with one row a score map; floors; published figures."""
+    """Return all rows: each variant, on demand with one row a score map; then the floors."""
     ours = [_row("reference" if v is reference else "variant", v, score_map) for v in variants]
     if len({v.data for v in variants}) == 1:
         ours = _marked(ours)
@@ -75,8 +79,8 @@ def summarize(variants: Sequence[Variant], reference: Variant, score_map: str, p
         rows.append(row)
         if per_map:
             maps = dict.fromkeys(name for run in variant.runs for name in run.score_maps)
-            rows += [_row("map", variant, name) for name in maps]
-    return [*rows, *_floors(variants, reference), *_published(variants)]
+            rows += [_row("map", variant, name) for name in maps if len(maps) > 1]
+    return [*rows, *_floors(variants, reference)]
 
 
 def lower_is_better(metric: str) -> bool:
@@ -92,7 +96,7 @@ def _row(kind: str, variant: Variant, score_map: str) -> Row:
         name if len(set(used)) == 1 else f"{name} ({used.count(name)})"
         for name in sorted(set(used), key=lambda name: (-used.count(name), name))
     )
-    return Row(kind, variant.title, " ".join(variant.settings), origin, len(variant.runs), cells)
+    return Row(kind, variant.title, variant.settings, origin, len(variant.runs), cells)
 
 
 def _marked(rows: Sequence[Row]) -> list[Row]:
@@ -120,15 +124,5 @@ def _floors(variants: Sequence[Variant], reference: Variant) -> list[Row]:
             cells = {m: cell_of([run.number(f"floor_{name}_{m}") for run in variant.runs]) for m in METRICS}
             if any(cells.values()):
                 origin = "floor" if len(by_data) == 1 else f"floor, {data}"
-                rows.append(Row("floor", text, "", origin, len(variant.runs), cells))
+                rows.append(Row("floor", text, (), origin, len(variant.runs), cells))
     return rows
-
-
-def _published(variants: Sequence[Variant]) -> list[Row]:
-    return [
-        Row(
-            "published", row.title, row.settings, row.source, 0,
-            {metric: Cell(value, None, 0) for metric, value in row.numbers.items()},
-        )
-        for row in published_rows(variants)
-    ]  # fmt: skip

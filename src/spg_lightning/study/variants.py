@@ -37,8 +37,8 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """Return title and settings; the title says which method it is."""
-        return " ".join([self.title, *(word for word in self.settings if not word.startswith("method="))])
+        """Return the one name for plots and lists."""
+        return label_of(self.title, self.settings)
 
     @property
     def names(self) -> set[str]:
@@ -53,6 +53,13 @@ class Variant:
     def by_seed(self) -> dict[Any, Run]:
         """Return seed -> run."""
         return {run.seed: run for run in self.runs}
+
+
+def label_of(title: str, settings: Sequence[str]) -> str:
+    """Return title and settings; the title says which method it is."""
+    words = [word for word in settings if not word.startswith("method=")]
+    # of a long key the last two parts are enough to tell it
+    return " ".join([title, *(f"{'.'.join(key.split('.')[-2:])}={value}" for key, _, value in map(_split, words))])
 
 
 def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
@@ -186,7 +193,13 @@ def _text(key: str, value: Any) -> str:
     return text_of(value).rsplit(".", 1)[-1] if key.endswith("._target_") else text_of(value)
 
 
-def _order(variant: Variant) -> list[tuple[bool, Any]]:
+def _split(word: str) -> tuple[str, str, str]:
+    return word.partition("=")
+
+
+def _order(variant: Variant) -> tuple[int, int, list[tuple[bool, Any]]]:
+    """Order by method, then the defaults, single switches, several; numbers by size."""
     method = list(TITLES.values()).index(variant.title) if variant.title in TITLES.values() else len(TITLES)
+    switched = sum(not is_number(v) and v != _default(key) for key, v in variant.values.items())
     values = [v for key, v in variant.values.items() if _shown(key) != "method"]
-    return [(False, method), *((not is_number(v), v if is_number(v) else text_of(v)) for v in values)]
+    return method, switched, [(not is_number(v), v if is_number(v) else text_of(v)) for v in values]
