@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from spg_lightning.errors import UserError, nearest
-from spg_lightning.study.output import Compared, print_study, write_results, write_table
+from spg_lightning.study.output import print_study, write_results, write_table
 from spg_lightning.study.page import render
 from spg_lightning.study.plots import COLOURS
 from spg_lightning.study.published import published_of
@@ -15,6 +15,7 @@ from spg_lightning.study.runs import CONFIG, FACTS, Run, collect
 from spg_lightning.study.significance import Difference, difference, unpaired
 from spg_lightning.study.summary import METRICS, Row, cell_of, lower_is_better, summarize
 from spg_lightning.study.variants import Variant, reference_of, variants_of
+from spg_lightning.study.wording import Compared
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,11 @@ import jinja2
 
 from spg_lightning.reporting.plots import as_svg
 from spg_lightning.study.gallery import strips
-from spg_lightning.study.output import (
+from spg_lightning.study.plots import plot_accuracy, plot_differences, plot_sweep, plot_training, sweep_axes
+from spg_lightning.study.series import accuracy_curve, training_curves
+from spg_lightning.study.summary import METRICS
+from spg_lightning.study.variants import Variant
+from spg_lightning.study.wording import (
     Compared,
     caution,
     columns_of,
@@ -21,10 +25,6 @@ from spg_lightning.study.output import (
     published_columns,
     weakness,
 )
-from spg_lightning.study.plots import plot_accuracy, plot_differences, plot_sweep, plot_training, sweep_axes
-from spg_lightning.study.series import accuracy_curve, training_curves
-from spg_lightning.study.summary import METRICS
-from spg_lightning.study.variants import Variant
 
 NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from spg_lightning.reporting.plots import BLACK, BLUE, GREEN, GREY, ORANGE
+from spg_lightning.study.keys import is_number
 from spg_lightning.study.presets import text_of
 from spg_lightning.study.series import Series
 from spg_lightning.study.significance import Difference
 from spg_lightning.study.summary import METRICS, cell_of, lower_is_better
-from spg_lightning.study.variants import Variant, is_number
+from spg_lightning.study.variants import Variant
 
 # Okabe and Ito's, the reference's black first; as many variants as these have a colour each
 COLOURS = (BLACK, BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#B8A800")

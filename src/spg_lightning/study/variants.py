@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from spg_lightning.errors import UserError, nearest
-from spg_lightning.study.presets import TITLES, choices, defaults, groups, refers, text_of
+from spg_lightning.study.keys import choice_of, default_of, is_number, named, shown, shown_value, value_of, varying
+from spg_lightning.study.presets import TITLES, groups, text_of
 from spg_lightning.study.runs import Run
-
-# where a run was made, written and watched, not what it computes
-IGNORED = (
-    "seed", "debug", "logger", "callbacks", "hydra", "output_dir", "gallery_images", "report_images", "data.seed",
-    "trainer.devices", "trainer.accelerator", "trainer.num_nodes", "trainer.strategy", "trainer.log_every_n_steps",
-    "trainer.enable_progress_bar", "trainer.enable_model_summary",
-)  # fmt: skip
-IGNORED_ENDS = ("root", "num_workers", "eval_batch_size", "default_root_dir")
 
 
 @dataclass(frozen=True)
@@ -67,12 +60,12 @@ def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
 
     A seed that was run twice counts once, with its newest run.
     """
-    configs = [_named(run.config, runs) for run in runs]
+    configs = [named(run.config, runs) for run in runs]
     left_out = []
-    keys = _varying(configs)
+    keys = varying(configs)
     by_values: dict[tuple[Any, ...], dict[Any, Run]] = {}
     for run, config in sorted(zip(runs, configs, strict=True), key=lambda pair: str(pair[0].facts.get("started"))):
-        seeds = by_values.setdefault(tuple(_value(config, key) for key in keys), {})
+        seeds = by_values.setdefault(tuple(value_of(config, key) for key in keys), {})
         if older := seeds.get(run.seed):
             left_out.append(f"{older.name}: same settings and seed as {run.name}, and older")
         seeds[run.seed] = run
@@ -81,9 +74,9 @@ def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
         of_key = dict(zip(keys, values, strict=True))
         of_seeds = tuple(seeds[seed] for seed in sorted(seeds, key=lambda s: (str(type(s)), s)))
         method = str(of_seeds[0].config.get("method.name", ""))
-        told = {key: value for key, value in of_key.items() if is_number(value) or value != _default(key)}
-        settings = tuple(f"{_shown(key)}={_text(key, value)}" for key, value in told.items())
-        is_default = all(_default(key) in (value, ...) for key, value in of_key.items())
+        told = {key: value for key, value in of_key.items() if is_number(value) or value != default_of(key)}
+        settings = tuple(f"{shown(key)}={shown_value(key, value)}" for key, value in told.items())
+        is_default = all(default_of(key) in (value, ...) for key, value in of_key.items())
         variants.append(Variant(TITLES.get(method, method), settings, of_key, of_seeds, is_default))
     return sorted(variants, key=_order), left_out
 
@@ -120,79 +113,6 @@ def canonical(run: Run) -> str | None:
     return " ".join(words)
 
 
-def choice_of(group: str, config: dict[str, Any]) -> str | None:
-    """Return the name of the group's choice that a config has, where it has one exactly."""
-    prefix = f"{group}."
-    node = {key: value for key, value in config.items() if key.startswith(prefix)}
-    return next((name for name, keys in choices(group).items() if keys == node), None)
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _named(config: dict[str, Any], runs: Sequence[Run]) -> dict[str, Any]:
-    """Put a group's choice in the place of its keys, where that says more: not for one or two numbers that differ."""
-    named = dict(config)
-    for group in groups():
-        keys = {key for run in runs for key in run.config if key.startswith(f"{group}.")}
-        varying = [key for key in keys if len({run.config.get(key) for run in runs}) > 1]
-        numeric = all(is_number(run.config.get(key)) for key in varying for run in runs)
-        if not varying or (numeric and len(varying) <= 2) or not all(choice_of(group, run.config) for run in runs):
-            continue
-        named = {key: value for key, value in named.items() if key not in keys} | {group: choice_of(group, config)}
-    return named
-
-
-def _varying(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the keys that tell the runs apart, without those that only follow from others."""
-    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if not _ignored(key)]
-    keys = [key for key in keys if len({_value(config, key) for config in configs}) > 1]
-    names = [key for key in keys if _shown(key) in groups()]
-    written = [key for key in keys if key not in names and not refers(key)]
-    kept = list(names)
-    for key in written:
-        group = key.split(".")[0]
-        if not any(_shown(name) == group for name in names) or not _follows(key, names, configs):
-            kept.append(key)
-    for key in keys:
-        if key not in kept and key not in written and not _follows(key, kept, configs):
-            kept.append(key)
-    # an order that does not depend on which run was found first
-    return sorted(kept, key=lambda key: (list(groups()).index(g) if (g := key.split(".")[0]) in groups() else 99, key))
-
-
-def _follows(key: str, others: Sequence[str], configs: Sequence[dict[str, Any]]) -> bool:
-    """Tell whether the others' values determine the key's value, in all the runs."""
-    seen = {tuple(_value(config, name) for name in [*others, key]) for config in configs}
-    return len(seen) == len({values[:-1] for values in seen})
-
-
-def _ignored(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in IGNORED) or key.split(".")[-1] in IGNORED_ENDS
-
-
-def _value(config: dict[str, Any], key: str) -> Any:
-    """Return a value; where the run was made before the key was, the default."""
-    return config[key] if key in config else defaults().get(key)
-
-
-def _default(key: str) -> Any:
-    """Return what a key is by default; ... where that is not written down, as it follows from others."""
-    return groups().get(key) if key in groups() else defaults().get(key, ...)
-
-
-def _shown(key: str) -> str:
-    """Return a key as one would override it: a group's name or target is the group's choice."""
-    group, _, last = key.partition(".")
-    return group if last in ("name", "_target_") else key
-
-
-def _text(key: str, value: Any) -> str:
-    return text_of(value).rsplit(".", 1)[-1] if key.endswith("._target_") else text_of(value)
-
-
 def _split(word: str) -> tuple[str, str, str]:
     return word.partition("=")
 
@@ -200,6 +120,6 @@ def _split(word: str) -> tuple[str, str, str]:
 def _order(variant: Variant) -> tuple[int, int, list[tuple[bool, Any]]]:
     """Order by method, then the defaults, single switches, several; numbers by size."""
     method = list(TITLES.values()).index(variant.title) if variant.title in TITLES.values() else len(TITLES)
-    switched = sum(not is_number(v) and v != _default(key) for key, v in variant.values.items())
-    values = [v for key, v in variant.values.items() if _shown(key) != "method"]
+    switched = sum(not is_number(v) and v != default_of(key) for key, v in variant.values.items())
+    values = [v for key, v in variant.values.items() if shown(key) != "method"]
     return method, switched, [(not is_number(v), v if is_number(v) else text_of(v)) for v in values]
