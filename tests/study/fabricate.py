@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from spg_lightning import compose
 MAPS = ("attention", "b1")
 
 
+@cache
 def config_of(*overrides: str) -> dict:
-    """Return a resolved config of `train`."""
+    """Return a resolved config of `train`; not to be changed."""
     return OmegaConf.to_container(compose("train", [*overrides, "output_dir=x"]), resolve=True)
 
 

@@ -42,14 +42,19 @@ def varying(configs: Sequence[dict[str, Any]]) -> list[str]:
     for key in keys:
         if key not in kept and key not in written and not _follows(key, kept, configs):
             kept.append(key)
-    # an order that does not depend on which run was found first
-    return sorted(kept, key=lambda key: (list(groups()).index(g) if (g := key.split(".")[0]) in groups() else 99, key))
+    return sorted(kept, key=_place)  # not the order in which the runs were found
 
 
 def _follows(key: str, others: Sequence[str], configs: Sequence[dict[str, Any]]) -> bool:
     """Tell whether the others' values determine the key's value, in all the runs."""
     seen = {tuple(value_of(config, name) for name in [*others, key]) for config in configs}
     return len(seen) == len({values[:-1] for values in seen})
+
+
+def _place(key: str) -> tuple[int, bool, str]:
+    """Order keys as the groups of `train`, a group's choice before the keys in it."""
+    order, group = list(groups()), key.split(".")[0]
+    return order.index(group) if group in order else len(order), shown(key) != group, key
 
 
 def _ignored(key: str) -> bool:

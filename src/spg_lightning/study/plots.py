@@ -52,7 +52,8 @@ def plot_sweep(variants: Sequence[Variant], keys: tuple[str, str], metric: str, 
             grid, cmap="cividis_r" if sign > 0 else "cividis", origin="lower", aspect="auto", vmin=low, vmax=high
         )
         for (y, x), cell in of_split.items():
-            colour = "white" if sign * (cell.mean - (low + high) / 2) > 0 else BLACK
+            shade = np.dot(shown.to_rgba(cell.mean)[:3], (0.299, 0.587, 0.114))
+            colour = "white" if shade < 0.5 else BLACK
             axes.text(x, y, cell.text.replace(" ± ", "\n± "), ha="center", va="center", fontsize=8, color=colour)
         if chosen in of_split:
             y, x = chosen

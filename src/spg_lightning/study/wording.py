@@ -74,12 +74,17 @@ def weakness(compared: Compared) -> str:
     counts = [len(d.values) for of_variant in compared.differences.values() for d in of_variant.values()]
     if not counts:
         return "No variant has a seed in common with the reference: there is nothing to test."
+    if max(counts) < 2:
+        return (
+            f"Variant minus {compared.reference.label}, one common seed: no test, and no telling a difference from the "
+            "seed's noise."
+        )
     text = (
         f"Variant minus {compared.reference.label}, over the seeds that both were run with: mean ± standard error; "
         "p of the two-sided paired t-test, not corrected for the number of comparisons."
     )
     if min(counts) < 2:
-        text += " With one common seed there is no test, and no telling a difference from the seed's noise."
+        text += " Where one seed is in common there is no test."
     if any(1 < count < FEW for count in counts):
         text += f" With fewer than {FEW} seeds the test is weak: a large p does not say that there is no difference."
     return text
