@@ -88,8 +88,9 @@ def _run_sweep(sweep: Sweep) -> int:
         say(sweep.stopped())
         return 130
     except Exception as error:
-        _tell(error, sweep.debug)
         code = 1
+        if not sweep.jobs() or any(job.status != "failed" for job in sweep.jobs()):
+            _tell(error, sweep.debug)  # where all jobs failed, their lines say more than a sweeper without a result
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if before is not None:
