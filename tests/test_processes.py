@@ -25,7 +25,7 @@ def call(*arguments, module="spg_lightning.train", **options):
     """Run a module in a process of its own, one thread each."""
     return subprocess.run(
         [sys.executable, "-m", *module.split(), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False, **options,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=580, check=False, **options,
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     make_trainer = make(cfg.trainer, _partial_=True)
     try:
         trainer = make_trainer(callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
         raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)
     _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))
