@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from pycocotools.coco import COCO
 
-from spg_lightning import compose, load_network, train
+from spg_lightning import compose, evaluate, load_network, train
 from tests.conftest import TINY
+from tests.trees import write_cub
 
 PROMISED = [
     "cls_top1_error",
@@ -244,8 +245,6 @@ def test_inception_trains_two_steps_on_cub(tiny_run, verb):
 
 
 def test_a_checkpoint_is_evaluated_with_the_maps_of_other_explanations(tiny_run, tmp_path):
-    from spg_lightning import compose, evaluate
-
     result, data = tiny_run
     names = ["attention", "cam", "grad_cam", "grad_cam_plus_plus", "layer_cam", "input_gradient"]
     found = evaluate(
@@ -259,3 +258,26 @@ def test_a_checkpoint_is_evaluated_with_the_maps_of_other_explanations(tiny_run,
     assert found.per_map["cam"] == found.per_map["attention"]
     assert found.per_map["input_gradient"] != found.per_map["attention"]
     assert (tmp_path / "gallery" / "overview.png").is_file()
+
+
+def test_the_last_checkpoint_is_the_last_and_what_was_measured(tmp_path):
+    data = write_cub(tmp_path / "cub")
+    tiny = [*TINY, f"dataset.root={data}", "trainer.max_epochs=3", "logger=none", "gallery_images=0", "report_images=0"]
+    result = train(compose("train", [*tiny, "callbacks.best.mode=max", f"output_dir={tmp_path / 'run'}"]))
+    steps = {
+        name: torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"]
+        for name in ("best", "last")
+    }
+    assert steps["best"] < steps["last"] == 6, "the best has to be an earlier one to prove anything"
+    again = evaluate(
+        compose(
+            "evaluate",
+            [f"checkpoint={result.checkpoint}", f"root={data}", "num_workers=0", "gallery_images=0", "report_images=0",
+             "accelerator=cpu", "num_thresholds=50", f"output_dir={tmp_path / 'again'}"],
+        )
+    )  # fmt: skip
+    for split in ("val", "test"):
+        for name, curves in result.evaluation.curves[split].items():
+            other = again.curves[split][name]
+            assert (curves.top1, curves.top5) == (other.top1, other.top5)
+            assert abs(curves.hits - other.hits).max() <= 1  # a box at the edge of a threshold
