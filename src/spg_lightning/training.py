@@ -15,10 +15,12 @@ from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation import evaluate_module, picture
+from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
 from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
+from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,10 @@ def train(cfg: DictConfig) -> TrainResult:
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
         *(len(data.records[split]) for split in ("train", "val", "test")), len(data.class_names), folder,
     )  # fmt: skip
+    for logger in trainer.loggers:
+        if isinstance(logger, Dashboard):
+            logger.describe(description.config)
+    failed = True
     try:
         trainer.fit(module, datamodule=data)
         if trainer.interrupted:
@@ -87,9 +93,12 @@ def train(cfg: DictConfig) -> TrainResult:
             for path in {checkpoint, folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "best.ckpt"}:
                 if path.is_file():
                     add_localization(path, evaluation.score_map, evaluation.threshold)
+        failed = False
     finally:
         for logger in trainer.loggers:
-            logger.finalize("success")
+            logger.finalize("failed" if failed else "success")
+            if isinstance(logger, Dashboard):
+                logger.close(failed)
     return TrainResult(evaluation, evaluation.metrics, checkpoint, folder)
 
 
@@ -117,6 +126,12 @@ def _report(
         cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
         photos={split: len(records) for split, records in data.records.items()},
     )  # fmt: skip
+    for logger in trainer.loggers:
+        if isinstance(logger, Dashboard):
+            shown = views(
+                module.network, data, module.loss, evaluation.score_map, evaluation.threshold, cfg.gallery_images
+            )
+            logger.show(evaluation, shown, data.class_names, facts)
     title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
     write_evaluation(
         folder / "metrics.json", evaluation, facts, title, data.records["test"],

@@ -1,0 +1,84 @@
+"""Read a Weights & Biases run as it lies on disk: a LevelDB log of protobuf records."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK, HEADER = 32768, 7  # bytes; of the file, and of each piece of a record
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield every record of a run-*.wandb file."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    at, pieces = HEADER, b""
+    while at < len(data):
+        left = BLOCK - at % BLOCK
+        if left < HEADER:  # a header never straddles blocks
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + HEADER])
+        piece = data[at + HEADER : at + HEADER + length]
+        at += HEADER + length
+        pieces = piece if kind in (FULL, FIRST) else pieces + piece
+        if kind in (FULL, LAST):
+            record = Record()
+            record.ParseFromString(pieces)
+            yield record
+
+
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+        run: the record it began with. config: of the run, as plain data. history: what each call of log gave.
+        metrics: name -> how it is to be plotted. exit_code: None for a run that never ended. folder: with its files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        (path,) = folder.glob("run-*.wandb")
+        self.folder, self.history, self.config = folder, list[dict[str, Any]](), dict[str, Any]()
+        self.metrics: dict[str, Any] = {}
+        self.exit_code: int | None = None
+        for record in records(path):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
+                self.run = record.run
+                self._update(record.run.config)
+            elif kind == "config":
+                self._update(record.config)
+            elif kind == "history":
+                self.history.append(_plain(record.history.item))
+            elif kind == "metric":
+                self.metrics[record.metric.name or record.metric.glob_name] = record.metric
+            elif kind == "exit":
+                self.exit_code = record.exit.exit_code
+
+    def _update(self, config: Any) -> None:
+        self.config |= _plain(config.update)
+
+    def all(self, key: str) -> list[Any]:
+        """Return every value a key was logged with."""
+        return [row[key] for row in self.history if key in row]
+
+    def table(self, key: str) -> dict[str, Any]:
+        """Return a logged table: `columns`, `data`."""
+        (value,) = self.all(key)
+        return json.loads((self.folder / "files" / value["path"]).read_text())
+
+
+def _plain(items: Any) -> dict[str, Any]:
+    """Return items as a dict; media have an item a property, with the path to it as key."""
+    found: dict[str, Any] = {}
+    for item in items:
+        *path, last = item.nested_key or [item.key]
+        node = found
+        for name in path:
+            node = node.setdefault(name, {})
+        node[last] = json.loads(item.value_json)
+    return found
