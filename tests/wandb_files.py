@@ -38,12 +38,14 @@ class Run:
     Attributes:
         run: the record it began with. config: of the run, as plain data. history: what each call of log gave.
         metrics: name -> how it is to be plotted. exit_code: None for a run that never ended. folder: with its files.
+        artifacts: name within an artifact -> the file that is to be sent; the images of tables are only there.
     """
 
     def __init__(self, folder: Path) -> None:
         (path,) = folder.glob("run-*.wandb")
         self.folder, self.history, self.config = folder, list[dict[str, Any]](), dict[str, Any]()
         self.metrics: dict[str, Any] = {}
+        self.artifacts: dict[str, Path] = {}
         self.exit_code: int | None = None
         for record in records(path):
             kind = record.WhichOneof("record_type")
@@ -53,14 +55,21 @@ class Run:
             elif kind == "config":
                 self._update(record.config)
             elif kind == "history":
-                self.history.append(_plain(record.history.item))
+                self.history.append(_put(record.history.item, {}))
             elif kind == "metric":
                 self.metrics[record.metric.name or record.metric.glob_name] = record.metric
+            elif kind == "request" and record.request.HasField("log_artifact"):
+                self._add(record.request.log_artifact.artifact)
+            elif kind == "artifact":
+                self._add(record.artifact)
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
 
     def _update(self, config: Any) -> None:
-        self.config |= _plain(config.update)
+        _put(config.update, self.config)
+
+    def _add(self, artifact: Any) -> None:
+        self.artifacts |= {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
 
     def all(self, key: str) -> list[Any]:
         """Return every value a key was logged with."""
@@ -72,13 +81,13 @@ class Run:
         return json.loads((self.folder / "files" / value["path"]).read_text())
 
 
-def _plain(items: Any) -> dict[str, Any]:
-    """Return items as a dict; media have an item a property, with the path to it as key."""
-    found: dict[str, Any] = {}
+def _put(items: Any, into: dict[str, Any]) -> dict[str, Any]:
+    """Put items into a dict and return it; parts of a nested value come with the path to them as key."""
     for item in items:
         *path, last = item.nested_key or [item.key]
-        node = found
+        node = into
         for name in path:
             node = node.setdefault(name, {})
-        node[last] = json.loads(item.value_json)
-    return found
+        value, there = json.loads(item.value_json), node.get(last)
+        node[last] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    return into
