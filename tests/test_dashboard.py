@@ -173,7 +173,7 @@ def test_two_runs_of_one_process_stay_two(logged, away, tiny_run, tmp_path):
         ],
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spg_lightning.training.write_evaluation", lambda *_: 1 / 0)
+        patch.setattr("spg_lightning.training.add_localization", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(cfg)
     (offline,) = (tmp_path / "wandb").glob("offline-run-*")

@@ -82,10 +82,10 @@ def trained(tiny_run, folder, *overrides):
     return train(cfg), perf_counter() - before
 
 
-def complete(run):
-    """Tell whether losses, metrics, photos and provenance are in a file."""
-    promised = ("train/loss_total", "test/gt_known_error", "test/gallery", "test/photos", "curve/b1/gt_known")
-    return all(run.all(key) for key in promised) and "provenance" in run.config
+def missing(run, *more):
+    """Return which of losses, metrics, photos and provenance a file lacks."""
+    promised = ("train/loss_total", "test/gt_known_error", "test/gallery", "curve/b1/gt_known", *more)
+    return [key for key in promised if not run.all(key)] + ["provenance"] * ("provenance" not in run.config)
 
 
 @pytest.mark.parametrize("offline", ["null", "false"])
@@ -99,10 +99,10 @@ def test_an_unreachable_server(tiny_run, online, tmp_path, caplog, offline):
     assert "127.0.0.1:9 does not answer" in told[0].message
     assert "wandb sync" in told[0].message
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    assert complete(Run(folder))
+    assert not missing(Run(folder), "test/photos", "test/curves_table")
 
 
-def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path):
+def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path, caplog):
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (FakeServer,), {"asked": []}))
 
     def serve():
@@ -117,9 +117,11 @@ def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path):
         # it began on line, and the end waited for the server no longer than it was told to
         assert "UpsertBucket" in server.RequestHandlerClass.asked
         assert seconds < 60
+        (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+        assert "does not answer any more; its tables are in the run folder's .csv files" in told
         assert result.metrics == tiny_run[0].metrics
         (folder,) = (tmp_path / "run" / "wandb").glob("run-*")
-        assert complete(Run(folder))
+        assert not missing(Run(folder))
     finally:
         server.shutdown()
         thread.join()
@@ -142,7 +144,7 @@ def test_a_server_that_refuses_the_run(tiny_run, online, tmp_path, caplog, monke
     (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert "no more runs today; the run is kept on disk" in told
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    assert complete(Run(folder))
+    assert not missing(Run(folder))
 
 
 def test_a_mistake_of_the_user_is_told(online, monkeypatch, tmp_path):

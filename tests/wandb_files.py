@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from wandb.proto.wandb_internal_pb2 import Record
@@ -22,7 +23,11 @@ def records(path: Path) -> Iterator[Record]:
         if left < HEADER:  # a header never straddles blocks
             at += left
             continue
+        if at + HEADER > len(data):
+            return
         _, length, kind = struct.unpack("<IHB", data[at : at + HEADER])
+        if at + HEADER + length > len(data):  # still being written
+            return
         piece = data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         pieces = piece if kind in (FULL, FIRST) else pieces + piece
@@ -43,6 +48,10 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         (path,) = folder.glob("run-*.wandb")
+        for _ in range(300):  # wandb ends a run before the process that writes has emptied its queue
+            if path.stat().st_size and any(r.WhichOneof("record_type") == "exit" for r in records(path)):
+                break
+            sleep(0.1)
         self.folder, self.history, self.config = folder, list[dict[str, Any]](), dict[str, Any]()
         self.metrics: dict[str, Any] = {}
         self.artifacts: dict[str, Path] = {}

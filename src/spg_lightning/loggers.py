@@ -76,8 +76,21 @@ class Dashboard(WandbLogger):
     def show(
         self, evaluation: Evaluation, shown: list[View], class_names: Sequence[str], facts: dict[str, Any]
     ) -> None:
-        """Add the results to the run: curves, photos with boxes and masks, provenance."""
-        dashboard.show(self.experiment, evaluation, shown, class_names, facts)
+        """Add the results to the run: provenance, curves, photos with boxes and masks, tables.
+
+        Tables are left out where a run that began on line has lost its server: wandb would stop for it.
+        """
+        import wandb
+
+        run = self.experiment
+        run.config.update({"provenance": facts, "score_map_chosen": evaluation.score_map}, allow_val_change=True)
+        dashboard.show(run, evaluation, shown, class_names)
+        try:
+            if not run.offline and not reachable(server(), self.patience["reach"]):
+                raise wandb.errors.CommError(f"{server()} does not answer any more")
+            dashboard.show_tables(run, evaluation, shown, class_names)
+        except wandb.errors.Error as error:
+            self._warn(f"{first_line(error)}; its tables are in the run folder's .csv files", "run")
 
     @rank_zero_only
     def close(self, failed: bool) -> None:
@@ -113,9 +126,9 @@ class Dashboard(WandbLogger):
         self._warn(f"{server()} does not answer within {self.patience['reach']:g} s")
         return True
 
-    def _warn(self, what: str) -> None:
-        folder = Path(self.save_dir or ".") / "wandb"
-        log.warning("Weights & Biases: %s; the run is kept on disk: wandb sync %s/offline-run-*", what, folder)
+    def _warn(self, what: str, kind: str = "offline-run") -> None:
+        kept = Path(self.save_dir or ".") / "wandb" / f"{kind}-*"
+        log.warning("Weights & Biases: %s; the run is kept on disk: wandb sync %s", what, kept)
 
 
 def server() -> str:

@@ -112,6 +112,7 @@ def _report(
     fit_seconds: float,
     trainer: pl.Trainer,
 ) -> None:
+    module.network.eval()  # Lightning has put it back into training mode, in which pictures would be others
     for logger in trainer.loggers:
         if not isinstance(
             logger, CSVLogger
@@ -126,17 +127,17 @@ def _report(
         cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
         photos={split: len(records) for split, records in data.records.items()},
     )  # fmt: skip
+    title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
+    write_evaluation(
+        folder / "metrics.json", evaluation, facts, title, data.records["test"],
+        lambda index: picture(module.network, data, evaluation.score_map, index), cfg.report_images,
+    )  # fmt: skip
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
             shown = views(
                 module.network, data, module.loss, evaluation.score_map, evaluation.threshold, cfg.gallery_images
             )
             logger.show(evaluation, shown, data.class_names, facts)
-    title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
-    write_evaluation(
-        folder / "metrics.json", evaluation, facts, title, data.records["test"],
-        lambda index: picture(module.network, data, evaluation.score_map, index), cfg.report_images,
-    )  # fmt: skip
     log.info("run folder: %s", folder)
 
 

@@ -1,4 +1,4 @@
-"""The results of a run as Weights & Biases shows them. `loggers` and `workspace` apart, nothing else knows of it."""
+"""The results of a run as Weights & Biases shows them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,36 +21,47 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def show(
-    run: Any, evaluation: Evaluation, shown: list[View], class_names: Sequence[str], facts: dict[str, Any]
-) -> None:
-    """Log curves and photos to a run, and put the provenance into its config.
+def show(run: Any, evaluation: Evaluation, shown: list[View], class_names: Sequence[str]) -> None:
+    """Log what a run keeps on disk by itself, whatever becomes of the network.
 
-    Keys: `test/curves` and `val/curves` (chart of this run's maps, with its table), `curve/<map>/<name>` over
-    `curve/threshold` (test, to lay runs over each other), `test/gallery` (photos with boxes and masks), `test/photos`
-    (the same as a table, with class, box and IoU).
+    Keys: `test/gallery` (photos with boxes and masks), `curve/<map>/<name>` over `curve/threshold` (test's curves as a
+    history of their own, so that those of several runs lie in one panel).
 
     Args:
         run: of wandb.
         evaluation: whose curves are shown.
         shown: the photos; none: no gallery.
         class_names: in the order of the labels.
-        facts: see `provenance.provenance`.
+    """
+    run.define_metric("curve/threshold", hidden=True, summary="none")
+    at: dict[float, dict[str, float]] = {}
+    for name, threshold, *accuracy in curve_rows(evaluation, "test"):
+        named = {f"curve/{name}/{curve}": value for curve, value in zip(CURVES, accuracy, strict=True)}
+        at[threshold] = at.get(threshold, {}) | named
+    for key in next(iter(at.values())):
+        run.define_metric(key, step_metric="curve/threshold", summary="none")
+    if shown:
+        run.log({"test/gallery": [_image(view, class_names) for view in shown]})
+    for threshold, values in at.items():
+        run.log({"curve/threshold": threshold, **values})
+
+
+def show_tables(run: Any, evaluation: Evaluation, shown: list[View], class_names: Sequence[str]) -> None:
+    """Log the tables, about which wandb asks the server before it keeps them; arguments as for `show`.
+
+    Keys: `val/curves`, `test/curves` (chart of this run's maps; its table ends in `_table`), `test/photos` (the gallery as
+    a table, with class, box and IoU).
     """
     import wandb
 
-    run.config.update({"provenance": facts, "score_map_chosen": evaluation.score_map}, allow_val_change=True)
     logged: dict[str, Any] = {}
     for split in evaluation.curves:
         title = f"Localized on {split} over threshold, %"
         table = wandb.Table(columns=["score_map", "threshold", *CURVES], data=curve_rows(evaluation, split))
         logged[f"{split}/curves"] = wandb.plot.line(table, "threshold", "gt_known", stroke="score_map", title=title)
     if shown:
-        logged["test/gallery"] = [_image(view, class_names) for view in shown]
-        table = wandb.Table(columns=list(COLUMNS), data=[_row(view, class_names) for view in shown])
-        logged["test/photos"] = table
+        logged["test/photos"] = wandb.Table(columns=list(COLUMNS), data=[_row(view, class_names) for view in shown])
     run.log(logged)
-    _lay_over(run, evaluation)
 
 
 def curve_rows(evaluation: Evaluation, split: str) -> list[list[Any]]:
@@ -61,19 +72,6 @@ def curve_rows(evaluation: Evaluation, split: str) -> list[list[Any]]:
         for k in range(0, len(curves.thresholds), max(len(curves.thresholds) // POINTS, 1)):
             rows.append([name, float(curves.thresholds[k]), *(float(of[k]) for of in accuracy)])
     return rows
-
-
-def _lay_over(run: Any, evaluation: Evaluation) -> None:
-    """Log test's curves as a history of their own, whose step is the threshold: lines of several runs fit in one panel."""
-    run.define_metric("curve/threshold", hidden=True, summary="none")
-    at: dict[float, dict[str, float]] = {}
-    for name, threshold, *accuracy in curve_rows(evaluation, "test"):
-        named = {f"curve/{name}/{curve}": value for curve, value in zip(CURVES, accuracy, strict=True)}
-        at[threshold] = at.get(threshold, {}) | named
-    for key in next(iter(at.values())):
-        run.define_metric(key, step_metric="curve/threshold", summary="none")
-    for threshold, values in at.items():
-        run.log({"curve/threshold": threshold, **values})
 
 
 def _row(view: View, class_names: Sequence[str]) -> list[Any]:
