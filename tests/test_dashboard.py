@@ -2,16 +2,18 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from spg_lightning import build_data, build_module, compose, load_network, train
+from spg_lightning import UserError, build_data, build_module, compose, load_network, train
 from spg_lightning.localization.metrics import CURVES
 from spg_lightning.reporting.dashboard import COLUMNS, FIRST_CLASS, MASK_IDS
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.reporting.views import views
+from spg_lightning.reporting.workspace import definition, main, workspace
 from tests.conftest import TINY
 from tests.wandb_files import Run
 
@@ -185,3 +187,36 @@ def test_two_runs_of_one_process_stay_two(logged, away, tiny_run, tmp_path):
     assert run.all("test/curves_table")
     assert not run.all("test/gallery")
     assert not any(key.startswith("train/mask") for row in run.history for key in row)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # of wandb-workspaces itself
+def test_the_workspace_shows_what_runs_log_and_groups_it(logged, capsys, monkeypatch):
+    pytest.importorskip("wandb_workspaces")
+    made = definition(workspace("me", "mine", "b1"))
+    assert json.loads(json.dumps(made)) == made
+    assert (made["entity"], made["project"], made["displayName"]) == ("me", "mine", "SPG ablations")
+    section = made["spec"]["section"]
+    assert section["runSets"][0]["grouping"] == [{"section": "run", "name": "group"}]
+    panels = [panel for part in section["panelBankConfig"]["sections"] for panel in part["panels"]]
+    keys = {key for row in logged[1].history for key in row}
+    plots = [panel["config"] for panel in panels if panel["viewType"] in ("Bar Chart", "Run History Line Plot")]
+    assert len(plots) > 30
+    for plot in plots:
+        assert {*plot["metrics"], *filter(None, [plot.get("xAxis")])} <= keys, plot
+        assert (plot["groupBy"], plot["groupAgg"], plot["groupArea"]) == ("group", "mean", "minmax")
+    assert [p["config"]["mediaKeys"] for p in panels if p["viewType"] == "Media Browser"] == [["test/gallery"]]
+    assert any("test/photos" in json.dumps(panel) for panel in panels if panel["viewType"] == "Weave")
+
+    monkeypatch.setattr("sys.argv", ["workspace", "--entity", "me", "--map", "c", "--dry-run"])
+    main()
+    assert "curve/c/iou70" in capsys.readouterr().out
+
+
+def test_a_workspace_without_its_package(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    with pytest.raises(UserError, match=r"pip install spg-lightning\[workspace\]"):
+        workspace("me", "mine", "b1")
+    monkeypatch.setattr("sys.argv", ["workspace", "--entity", "me"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("error: a workspace needs wandb-workspaces")
