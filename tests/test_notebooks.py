@@ -1,11 +1,13 @@
 """The notebooks run from top to bottom, on tiny settings, and are kept without what they printed."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import spg_lightning
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -23,7 +25,9 @@ def execute(monkeypatch, tmp_path):
     def run(name, **variables):
         for key in ("SPG_CHECKPOINT", "SPG_OVERRIDES", "SPG_PHOTO", "SPG_RUNS", "SPG_BASELINE"):
             monkeypatch.delenv(key, raising=False)
-        for key, value in {**variables, "TMPDIR": tmp_path, "SPG_LIGHTNING_CACHE": tmp_path / "cache"}.items():
+        package = Path(spg_lightning.__file__).parents[1]  # the kernel's is to be the one that is tested
+        folders = {"PYTHONPATH": package, "TMPDIR": tmp_path, "SPG_LIGHTNING_CACHE": tmp_path / "cache"}
+        for key, value in {**variables, **folders}.items():
             monkeypatch.setenv(key, str(value))
         notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
         (tmp_path / "empty").mkdir()
