@@ -15,8 +15,14 @@ FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = sorted(
     (str(file.parent.relative_to(CONF)), file.stem)
     for file in FILES
-    if file.parent != CONF and file.parent.name not in ("help", "experiment")
+    if file.parent != CONF and file.parent.name not in ("help", "experiment") and file.parent.parent.name != "tuned"
 )
+NEEDS = {
+    "optuna": "optuna_sweeper",
+    "joblib": "joblib_launcher",
+    "submitit_slurm": "submitit_launcher",
+    "submitit_local": "submitit_launcher",
+}  # plugins of the extra `sweeps`
 
 
 def nodes(node):
@@ -57,7 +63,9 @@ def test_what_a_config_states_has_no_second_default_in_the_code(file):
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes(group, choice):
-    cfg = compose("train", [f"{group}={choice}", "output_dir=x"])
+    if choice in NEEDS:
+        pytest.importorskip(f"hydra_plugins.hydra_{NEEDS[choice]}", reason="the extra `sweeps` is not installed")
+    cfg = compose("train", [f"{'+' if group == 'sweep' else ''}{group}={choice}", "output_dir=x"])
     assert OmegaConf.to_container(cfg, resolve=True)
 
 
@@ -78,3 +86,21 @@ def test_threshold_sets_are_the_published_ones():
     assert {
         name: [[bands[b]["high"], bands[b]["low"]] for b in ("b2", "b1", "c")] for name, bands in ours.items()
     } == published
+
+
+TUNED = sorted((file.parent.name, file.stem) for file in (CONF / "tuned").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(("experiment", "method"), TUNED)
+def test_an_experiment_takes_what_was_tuned_for_its_method(experiment, method):
+    cfg = compose("train", [f"experiment={experiment}", f"method={method}", "output_dir=x"])
+    file = CONF / "tuned" / experiment / ("cam.yaml" if method == "spg_plain" else f"{method}.yaml")
+    tuned = yaml.safe_load(file.read_text())
+    assert (cfg.method.name, cfg.stem.name) == (method, experiment.removeprefix("benchmark_cub_"))
+    assert cfg.dataset.lr == tuned["dataset"]["lr"] != 0.001
+    assert OmegaConf.merge(cfg, OmegaConf.create({k: v for k, v in tuned.items() if k != "defaults"})) == cfg
+    assert cfg.optimizer.lr == cfg.dataset.lr  # and it arrives
+
+
+def test_without_an_experiment_nothing_is_tuned():
+    assert compose("train", ["method=has", "output_dir=x"]).method.step.drop_rate == 0.5

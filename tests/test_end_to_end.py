@@ -241,3 +241,21 @@ def test_inception_trains_two_steps_on_cub(tiny_run, verb):
         "dataset.batch_size=2", "data.num_workers=0", "gallery_images=1",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
+
+
+def test_a_checkpoint_is_evaluated_with_the_maps_of_other_explanations(tiny_run, tmp_path):
+    from spg_lightning import compose, evaluate
+
+    result, data = tiny_run
+    names = ["attention", "cam", "grad_cam", "grad_cam_plus_plus", "layer_cam", "input_gradient"]
+    found = evaluate(
+        compose(
+            "evaluate",
+            [f"checkpoint={result.checkpoint}", f"root={data}", f"score_map.name=[{','.join(names)}]", "num_workers=0",
+             "gallery_images=2", "report_images=2", "accelerator=cpu", f"output_dir={tmp_path}"],
+        )
+    )  # fmt: skip
+    assert list(found.per_map) == names
+    assert found.per_map["cam"] == found.per_map["attention"]
+    assert found.per_map["input_gradient"] != found.per_map["attention"]
+    assert (tmp_path / "gallery" / "overview.png").is_file()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from spg_lightning.results import Evaluation
     from spg_lightning.spg import SPGNetwork, SPGOutput, Thresholds, spg_loss
     from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, ResNet50Stem, Stem, TimmStem, VGG16Stem
+    from spg_lightning.study import Report, report
     from spg_lightning.training import TrainResult, train
 
 _HOME = {
@@ -40,6 +41,7 @@ _HOME = {
     "results": ("Evaluation",),
     "spg": ("SPGNetwork", "SPGOutput", "Thresholds", "spg_loss"),
     "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "ResNet50Stem", "Stem", "TimmStem", "VGG16Stem"),
+    "study": ("Report", "report"),
     "training": ("TrainResult", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -53,6 +55,7 @@ __all__ = [
     "PhotoDataset",
     "Prediction",
     "Records",
+    "Report",
     "ResNet50Stem",
     "SPGModule",
     "SPGNetwork",
@@ -77,6 +80,7 @@ __all__ = [
     "read_benchmark",
     "read_cub",
     "read_toybirds",
+    "report",
     "scan",
     "spg_loss",
     "train",

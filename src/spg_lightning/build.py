@@ -7,12 +7,15 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from spg_lightning.checkpoints.store import Description, read_checkpoint
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
+from spg_lightning.processes import started_by_torchrun
 from spg_lightning.spg.network import SPGNetwork
 
 TRUSTED = ("spg_lightning.",)  # what a checkpoint's config may construct
@@ -61,9 +64,24 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out."""
     callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
-    trainer = make(cfg.trainer, _partial_=True)(callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
+    make_trainer = make(cfg.trainer, _partial_=True)
+    try:
+        trainer = make_trainer(callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
+    except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
+        raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)
+    _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))
     return trainer
+
+
+def _check_processes(trainer: pl.Trainer, sync_batchnorm: bool) -> None:
+    if (started := started_by_torchrun()) not in (0, trainer.world_size):
+        raise UserError(
+            f"torchrun started {started} processes, the config has {trainer.world_size}: "
+            f"set trainer=ddp trainer.devices=<processes a machine> trainer.num_nodes=<machines>, {started} in all"
+        )
+    if sync_batchnorm and trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UserError("trainer.sync_batchnorm=true: torch has it on GPUs alone; leave it out on the CPU")
 
 
 def load_network(path: str | Path) -> tuple[SPGNetwork, Description]:

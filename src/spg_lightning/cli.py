@@ -1,13 +1,15 @@
 """The thin shell around every verb: compose with Hydra, turn a user's mistake into one line and exit code 1."""
 
+import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -19,8 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import spg_lightning
-from spg_lightning.errors import UserError, find_user_error, nearest
+from spg_lightning.errors import UserError, find_user_error, first_line, nearest
+from spg_lightning.jobs import is_job_of_a_sweep, run_job, tell_the_sweep
+from spg_lightning.processes import is_main, let_the_cause_speak
+from spg_lightning.sweeps import Sweep, plan, say
 
+T = TypeVar("T")
 CONFIGS = "pkg://spg_lightning.conf"
 
 
@@ -37,6 +43,9 @@ def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
 def run(verb: str) -> None:
     """Run a verb from the command line: the package's function of that name, with the config of that name."""
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
+    sweep = _guard(lambda: _check_overrides(verb, sys.argv[1:], debug), debug)
+    if sweep is not None:
+        sys.exit(_run_sweep(sweep))
 
     def task(cfg: DictConfig) -> None:
         try:
@@ -44,38 +53,83 @@ def run(verb: str) -> None:
         finally:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
 
-    _guard(lambda: _check_overrides(verb, sys.argv[1:]), debug)
     for word in sys.argv[1:]:
         if word.startswith("output_dir="):  # Hydra's own files belong there, too
             sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
-    hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
+    try:
+        hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
+    except KeyboardInterrupt:
+        if not is_job_of_a_sweep() and is_main():  # the sweep itself has a line for this
+            print("stopped by hand", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run_sweep(sweep: Sweep) -> int:
+    """Let Hydra run the jobs of a sweep; return the exit code."""
+
+    def task(cfg: DictConfig) -> float | None:
+        try:
+            return run_job(sweep, cfg)
+        finally:
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    sys.argv[1:] = sweep.arguments
+    sweep.begin()
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise, not to report and exit
+    code = 0
+    try:
+        hydra.main(config_path=CONFIGS, config_name=sweep.verb, version_base="1.3")(task)()
+    except KeyboardInterrupt:
+        say(sweep.stopped())
+        return 130
+    except Exception as error:
+        code = 1
+        if not sweep.jobs() or any(job.status != "failed" for job in sweep.jobs()):
+            _tell(error, sweep.debug)  # where all jobs failed, their lines say more than a sweeper without a result
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return max(code, sweep.conclude())
 
 
 def _remove_if_empty(folder: Path) -> None:
     """Take away the folder that Hydra made below the working directory, where nothing went into it."""
-    if any(folder.iterdir()):
+    if not folder.is_dir() or any(folder.iterdir()):
         return
     for handler in logging.getLogger().handlers[:]:  # of the log file that was never opened
         if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == folder:
             logging.getLogger().removeHandler(handler)
-    while Path.cwd() in folder.parents and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    with contextlib.suppress(OSError):  # another process of the run was faster
+        while Path.cwd() in folder.parents and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
-def _guard(function: Callable[[], Any], debug: bool) -> None:
+def _guard(function: Callable[[], T], debug: bool) -> T:
     """Call, and end with one line where the user has to mend something. Our own mistakes keep their traceback."""
     try:
-        function()
+        return function()
     except Exception as error:
-        known = _as_user_error(error)
-        if known is None:
-            traceback.print_exc()
-        else:
-            if debug:
-                traceback.print_exc()
-            print(f"error: {known}", file=sys.stderr)
+        let_the_cause_speak(_as_user_error(error) is not None)
+        tell_the_sweep(str(_as_user_error(error) or f"{type(error).__name__}: {first_line(error)}"))
+        _tell(error, debug)
         sys.exit(1)
+
+
+def _tell(error: Exception, debug: bool) -> None:
+    known = _as_user_error(error)
+    if known is None or debug:
+        traceback.print_exception(error)
+    if known is not None:
+        print(f"error: {known}", file=sys.stderr)
 
 
 def _as_user_error(error: BaseException) -> UserError | None:
@@ -89,11 +143,15 @@ def _as_user_error(error: BaseException) -> UserError | None:
 # --- overrides: say what is wrong with them, and what was probably meant, before anything starts ----------------------
 
 
-def _check_overrides(verb: str, arguments: list[str]) -> None:
-    """Compose once by ourselves, so that a wrong override gets one line instead of Hydra's report."""
+def _check_overrides(verb: str, arguments: list[str], debug: bool) -> Sweep | None:
+    """Compose once by ourselves, so that a wrong override gets one line instead of Hydra's report.
+
+    Returns:
+        the sweep that the command line asks for, None for a single run.
+    """
     words = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    if any(word in ("--help", "-h", "--hydra-help", "--info", "-i") for word in arguments):
-        return
+    if any(word.split("=")[0] in ("--help", "-h", "--hydra-help", "--info", "-i") for word in arguments):
+        return None
     try:
         parsed = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
@@ -102,12 +160,24 @@ def _check_overrides(verb: str, arguments: list[str]) -> None:
         ) from error
     single = [_first_choice(override) for override in parsed]
     try:
-        cfg = compose(verb, [word for word in single if not word.startswith(("hydra.", "hydra/", "+hydra"))])
+        cfg = _compose_all(verb, [_for_sweep(word) for word in single])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(verb, error, OverridesParser.create().parse_overrides(single))) from error
-    for key, value in _walk(OmegaConf.to_container(cfg, resolve=False)):
+    for key, value in _walk({k: v for k, v in OmegaConf.to_container(cfg, resolve=False).items() if k != "hydra"}):  # type: ignore[union-attr]
         if value == "???":
             raise UserError(f"{key}=... is needed; see python -m spg_lightning.{verb} --help for examples")
+    return None if {"--cfg", "-c"} & set(arguments) else plan(verb, arguments, parsed, cfg, debug)
+
+
+def _compose_all(verb: str, overrides: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+        return hydra.compose(verb, overrides=overrides, return_hydra_config=True)
+
+
+def _for_sweep(word: str) -> str:
+    """Return an override as a sweep means it: its output folder is the one that holds the jobs' own."""
+    return word.replace("output_dir=", "hydra.sweep.dir=", 1) if word.startswith("output_dir=") else word
 
 
 def _first_choice(override: Override) -> str:
@@ -119,6 +189,8 @@ def _first_choice(override: Override) -> str:
 
 def _explain(verb: str, error: Exception, overrides: list[Override]) -> str:
     text = str(error)
+    if missing := re.search(r"hydra/(?:launcher|sweeper)/\w+", text):
+        return f"{missing[0]} is not installed; for optuna, joblib and submitit: pip install 'spg-lightning[sweeps]'"
     keys = _all_keys(verb)
     for override in overrides:
         key = override.key_or_group

@@ -3,12 +3,18 @@
 import logging
 import warnings
 
+from spg_lightning.processes import is_main
+
 
 def quiet_lightning() -> None:
     """Keep Lightning's tips off the terminal; warnings about the user's data and numbers stay."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not is_main():  # of several processes one talks; warnings about its own photos every process has
+        logging.getLogger("spg_lightning").setLevel(logging.WARNING)
     for said in (
         ".*does not have many workers.*", ".*smaller than the logging interval.*", ".*exists and is not empty.*",
         ".*LeafSpec.*", ".*in eval mode at the start of training.*", ".*could not find the monitored key.*",
+        ".*sync_dist=True.*",  # what is logged of an epoch is the same number in all processes
     ):  # fmt: skip
         warnings.filterwarnings("ignore", message=said)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
-from spg_lightning.data.photos import Batch, PhotoDataset, collate
+from spg_lightning.data.photos import Batch, PhotoDataset, Sample, collate
 from spg_lightning.data.records import Records, Splits, hold_out
 from spg_lightning.data.transforms import test_transform, train_transform
 from spg_lightning.errors import UserError
@@ -23,8 +23,8 @@ class PhotoDataModule(pl.LightningDataModule):
         reader: returns the `Splits`; called in `setup`, so that constructing touches no disk.
         resize, crop: sides in pixels: training photos become resize x resize with a random crop x crop window, the
             others crop x crop.
-        batch_size: training photos a step and process.
-        eval_batch_size: photos a step of validation and test.
+        batch_size: training photos a step, over all processes.
+        eval_batch_size: photos a step and process of validation and test.
         num_workers: loader processes.
         val_share: of the training photos of each class, held out where the reader brings no validation part.
         on_broken: "skip" or "error", see `PhotoDataset`.
@@ -88,17 +88,26 @@ class PhotoDataModule(pl.LightningDataModule):
         return PhotoDataset(self.records[split], test_transform(self.crop), self.on_broken, with_masks=True)
 
     def train_dataloader(self) -> "DataLoader[Batch]":
-        """Return shuffled batches of one size; what does not fill the last batch waits for the next epoch's shuffle."""
+        """Return shuffled batches of one size; what does not fill the last batch waits for the next epoch's shuffle.
+
+        A step's photos, and how each is cropped and flipped, depend on the seed alone: several processes share the very
+        batch that one would have had.
+        """
         dataset = PhotoDataset(
             self.records["train"], train_transform(self.resize, self.crop), self.on_broken, with_masks=False
         )
-        dataset.transform.set_random_seed(self.seed)  # where there are no workers; they draw seeds of their own
-        if len(dataset) < self.batch_size * self._processes()[1]:
+        rank, processes = self._processes()
+        if self.batch_size % processes:
+            raise UserError(
+                f"dataset.batch_size={self.batch_size} cannot be shared equally by {processes} processes; "
+                f"choose a multiple of {processes}"
+            )
+        if len(dataset) < self.batch_size:
             raise UserError(
                 f"dataset.batch_size={self.batch_size} is more than the {len(dataset)} training photos; choose a smaller one"
             )
-        sampler = ProcessSampler(len(dataset), *self._processes(), shuffle_seed=self.seed)
-        return self._loader(dataset, sampler, self.batch_size, drop_last=True)
+        sampler = SeededSampler(ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed), self.seed)
+        return self._loader(dataset, sampler, self.batch_size // processes, drop_last=True)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """Return the validation photos, each once over all processes."""
@@ -113,18 +122,18 @@ class PhotoDataModule(pl.LightningDataModule):
         return self._loader(dataset, ProcessSampler(len(dataset), *self._processes()), self.eval_batch_size)
 
     def _loader(
-        self, dataset: PhotoDataset, sampler: "ProcessSampler", batch_size: int, drop_last: bool = False
+        self, dataset: PhotoDataset, sampler: "Sampler", batch_size: int, drop_last: bool = False
     ) -> "DataLoader[Batch]":
+        alone = self._processes()[1] == 1
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
-            collate_fn=collate,
+            collate_fn=collate if alone or not drop_last else collate_some,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_seed_transforms if self.num_workers else None,
         )
 
     def _processes(self) -> tuple[int, int]:
@@ -163,9 +172,40 @@ class ProcessSampler(Sampler[int]):
         return self.size // self.world_size
 
 
-def _seed_transforms(worker: int) -> None:
-    """Make albumentations draw from this worker's seed, which torch derives from the run's."""
-    info = torch.utils.data.get_worker_info()
-    assert info is not None
-    assert isinstance(info.dataset, PhotoDataset)
-    info.dataset.transform.set_random_seed(info.seed % 2**32)
+class SeededSampler(Sampler[tuple[int, int]]):
+    """Puts a seed for its random transforms beside every index.
+
+    It depends on seed, epoch and index, not on who loads the photo: processes and workers do not change what is seen.
+
+    Args:
+        indices: deals the indices.
+        seed: of the run.
+    """
+
+    def __init__(self, indices: ProcessSampler, seed: int) -> None:
+        self.indices, self.seed = indices, seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's shuffle and seeds; Lightning calls this."""
+        self.indices.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for index in self.indices:
+            yield index, int(np.random.SeedSequence([self.seed, self.indices.epoch, index]).generate_state(1)[0])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def collate_some(samples: list[Sample | None]) -> Batch:
+    """Collate for one of several training processes, where a process without a photo would keep the others waiting.
+
+    Raises:
+        UserError: all of the photos are broken.
+    """
+    batch = collate(samples)
+    if batch is None:
+        raise UserError(
+            "a process's share of a batch holds broken photos alone; restore them, or enlarge dataset.batch_size"
+        )
+    return batch

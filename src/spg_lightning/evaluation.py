@@ -9,7 +9,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.build import build_data, build_module, load_network
+from spg_lightning.classifiers import open_classifier
 from spg_lightning.console import quiet_lightning
+from spg_lightning.data.predictions import OTHER
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.map_evaluation import evaluate_maps
@@ -18,8 +20,8 @@ from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import Picture, write_evaluation
 from spg_lightning.results import Evaluation, choose_map, conclude, image_results
+from spg_lightning.score_maps import look
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS
 
 
 def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: PhotoDataModule) -> Evaluation:
@@ -31,7 +33,7 @@ def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: PhotoDataModul
     found = conclude(module.curves["test"], module.curves["val"], truth, data.frame)
     kept = module.kept
     names, frames = data.class_names, dict.fromkeys(kept.scans, data.frame)
-    predicted = {index: names[label] for index, label in kept.predicted.items()}
+    predicted = {i: "(another)" if label == OTHER else names[label] for i, label in kept.predicted.items()}
     images = image_results(data.records["test"], kept.scans, predicted, frames, found.threshold)
     return replace(found, images=images)
 
@@ -46,6 +48,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     if (cfg.checkpoint is None) == (cfg.maps is None):
         raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
     if cfg.maps is not None:
+        if cfg.classifier is not None:
+            raise UserError(f"classifier={cfg.classifier} is for checkpoint=...; with maps=... give predictions=<file>")
         return evaluate_maps(cfg)
     return _evaluate_checkpoint(cfg)
 
@@ -77,6 +81,9 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
             "evaluate it on the classes it was trained on"
         )
     module = build_module(trained, network)
+    if cfg.classifier is not None:
+        data.setup()
+        module.ranking = open_classifier(str(cfg.classifier), data.class_names, data.records["test"].images)
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = pl.Trainer(
@@ -85,7 +92,9 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     )  # fmt: skip
     evaluation = evaluate_module(trainer, module, data)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    facts = provenance(None, started, checkpoint=str(cfg.checkpoint), score_map=evaluation.score_map)
+    facts = provenance(
+        None, started, checkpoint=str(cfg.checkpoint), score_map=evaluation.score_map, classifier=cfg.classifier
+    )
     write_evaluation(
         folder / "metrics.json", evaluation, facts, str(cfg.checkpoint), data.records["test"],
         lambda index: picture(network, data, evaluation.score_map, index), cfg.report_images,
@@ -103,12 +112,11 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     return evaluation
 
 
-@torch.no_grad()
 def picture(network: SPGNetwork, data: PhotoDataModule, score_map: str, index: int) -> Picture:
     """Return what a report shows of a test photo: its label's score map, as the evaluation saw it."""
     sample = data.dataset("test")[index]
     assert sample is not None  # it has been evaluated
     device = next(network.parameters()).device
-    output = network(network.stem.normalize(sample["image"][None].to(device)))
-    values = SCORE_MAPS[score_map].compute(output, torch.tensor([sample["label"]], device=device))[0, 0]
+    with look(network, network.stem.normalize(sample["image"][None].to(device)), [score_map]) as seen:
+        values = seen.map(score_map, torch.tensor([sample["label"]], device=device))[0, 0]
     return Picture(values.cpu().numpy(), sample["image"].permute(1, 2, 0).numpy())

@@ -1,6 +1,6 @@
 """The LightningModule: calls network, loss and metrics, and logs. Nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from spg_lightning.data.photos import Batch
+from spg_lightning.data.predictions import Ranking
+from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.localization.metrics import Curves, LocalizationMetric
 from spg_lightning.localization.scan import Scan
+from spg_lightning.score_maps import choose, look
 from spg_lightning.spg.guidance import mask_shares
 from spg_lightning.spg.losses import masks_of
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
-from spg_lightning.spg.score_maps import SCORE_MAPS, choose
 
 
 @dataclass
@@ -38,7 +40,7 @@ class SPGModule(pl.LightningModule):
         optimizer: network -> optimizer.
         schedule: optimizer, total_steps, steps_per_epoch -> scheduler, stepped after each step.
         step: what the method does between a batch and its loss, see `baselines.step`.
-        score_map: "auto" for all the network has, or one name.
+        score_map: "auto" for all that come with a forward, one name, or several.
         num_thresholds: of the localization metric.
         freeze: "none", or "a1" to hold the stem up to A1 still.
     """
@@ -50,7 +52,7 @@ class SPGModule(pl.LightningModule):
         optimizer: Callable[[SPGNetwork], torch.optim.Optimizer],
         schedule: Callable[..., Any],
         step: Callable[..., dict[str, Tensor]],
-        score_map: str,
+        score_map: str | Sequence[str],
         num_thresholds: int,
         freeze: str,
     ) -> None:
@@ -64,9 +66,9 @@ class SPGModule(pl.LightningModule):
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
         self.score_maps = choose(score_map, network.branches)
-        self.branches = tuple({branch for name in self.score_maps for branch in SCORE_MAPS[name].branches})
         self.meters = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
         self.curves: dict[str, dict[str, Curves]] = {}
+        self.ranking: Ranking | None = None  # another classifier's labels for the test part (paper table 3)
         self.keep: str | None = None  # the score map whose test scans are kept, for results by image
         self.kept = Kept({}, {})
 
@@ -163,13 +165,25 @@ class SPGModule(pl.LightningModule):
     def _count(self, batch: Batch | None, split: str) -> None:
         if batch is None:
             return
-        labels = batch["label"]
-        output = self(batch["image"], self.branches)
-        ranked = output.logits.topk(min(5, output.logits.shape[1]), dim=1).indices == labels[:, None]
-        boxes = self.trainer.datamodule.ground_truth(split, batch["index"].tolist())  # type: ignore[attr-defined]
-        count = {"boxes": boxes, "top1": ranked[:, 0], "top5": ranked.any(1), "masks": batch["mask"]}
-        count["names"] = [self.trainer.datamodule.records[split].images[i] for i in batch["index"].tolist()]  # type: ignore[attr-defined]
+        with look(self.network, self._inputs(batch["image"]), self.score_maps) as seen:
+            maps = {name: seen.map(name, batch["label"])[:, 0] for name in self.meters}
+        self._update(split, batch, seen.output.logits, maps)
+
+    def _update(self, split: str, batch: Batch, logits: Tensor, maps: dict[str, Tensor]) -> None:
+        labels, indices = batch["label"], batch["index"].tolist()
+        data: PhotoDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        names = [data.records[split].images[i] for i in indices]
+        five = min(5, logits.shape[1])
+        if split == "test" and self.ranking is not None:
+            ranked = self.ranking(batch["image"], names)
+        else:
+            ranked = logits.topk(five, dim=1).indices
+        right = ranked == labels[:, None]
+        count = {
+            "boxes": data.ground_truth(split, indices), "masks": batch["mask"], "names": names,
+            "top1": right[:, 0], "top5": right.any(1) if right.shape[1] >= five else None,
+        }  # fmt: skip
         if split == "test" and self.keep is not None:
-            self.kept.predicted |= dict(zip(batch["index"].tolist(), output.logits.argmax(1).tolist(), strict=True))
+            self.kept.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
         for name, meter in self.meters.items():
-            meter.update(SCORE_MAPS[name].compute(output, labels)[:, 0], **count)  # type: ignore[operator]
+            meter.update(maps[name], **count)  # type: ignore[operator]

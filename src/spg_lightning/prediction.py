@@ -21,8 +21,8 @@ from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.provenance import write_json
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
+from spg_lightning.score_maps import SCORE_MAPS, choose, look
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS, choose
 
 log = logging.getLogger(__name__)
 OTHER_BOX = (200, 200, 200)  # of the classes after the first
@@ -111,7 +111,6 @@ class _Localizer:
     folder: Path
     save_maps: bool
 
-    @torch.no_grad()
     def __call__(self, paths: list[Path]) -> list[Prediction]:
         """Localize in a batch of photos; broken ones are named and left out."""
         read: list[tuple[Path, np.ndarray]] = []
@@ -126,13 +125,11 @@ class _Localizer:
         small = [transform(image=photo, bboxes=np.zeros((0, 4)), box_rows=[])["image"] for _, photo in read]
         device = next(self.network.parameters()).device
         images = torch.from_numpy(np.stack(small).transpose(0, 3, 1, 2).copy()).to(device)
-        how = SCORE_MAPS[self.score_map]
-        output = self.network(self.network.stem.normalize(images), how.branches)
-        probabilities, classes = output.logits.softmax(1).topk(self.top_k, dim=1)
-        # a map that does not depend on the class is computed once
-        maps = [
-            how.compute(output, classes[:, k])[:, 0].cpu().numpy() for k in range(self.top_k if how.per_class else 1)
-        ]
+        with look(self.network, self.network.stem.normalize(images), [self.score_map]) as seen:
+            probabilities, classes = seen.output.logits.softmax(1).topk(self.top_k, dim=1)
+            # a map that does not depend on the class is computed once
+            wanted = self.top_k if SCORE_MAPS[self.score_map].per_class else 1
+            maps = [seen.map(self.score_map, classes[:, k])[:, 0].cpu().numpy() for k in range(wanted)]
         return [
             prediction
             for i, (path, photo) in enumerate(read)

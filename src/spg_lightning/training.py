@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
@@ -17,6 +18,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.evaluation import evaluate_module, picture
 from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
+from spg_lightning.processes import end_other_processes, is_main
 from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
@@ -43,6 +45,18 @@ class TrainResult:
     output_dir: Path
 
 
+class OwnNoise(pl.Callback):
+    """Gives every process its own random numbers for dropout and the like; alike, they would drop the same units."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Seed the processes after the first anew."""
+        if trainer.global_rank:
+            torch.manual_seed(self.seed + 1_000_003 * trainer.global_rank)
+
+
 def train(cfg: DictConfig) -> TrainResult:
     """Train and evaluate one network as `conf/train.yaml` describes it; everything is written to `cfg.output_dir`.
 
@@ -57,7 +71,9 @@ def train(cfg: DictConfig) -> TrainResult:
     folder.mkdir(parents=True, exist_ok=True)
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
+    if is_main():
+        (folder / "provenance.json").unlink(missing_ok=True)  # it says that the run of this config.yaml is finished
+        OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
 
     data = build_data(cfg)
@@ -69,7 +85,7 @@ def train(cfg: DictConfig) -> TrainResult:
         crop=data.crop,
         localization={},
     )
-    trainer = build_trainer(cfg, [DescribeCheckpoint(description)])
+    trainer = build_trainer(cfg, [DescribeCheckpoint(description), OwnNoise(cfg.seed)])
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -89,11 +105,14 @@ def train(cfg: DictConfig) -> TrainResult:
             _restore(module, checkpoint)
         evaluation = evaluate_module(trainer, module, data)
         if trainer.is_global_zero:
-            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
             for path in {checkpoint, folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "best.ckpt"}:
                 if path.is_file():
                     add_localization(path, evaluation.score_map, evaluation.threshold)
+            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
         failed = False
+    except BaseException:
+        end_other_processes(trainer)
+        raise
     finally:
         for logger in trainer.loggers:
             logger.finalize("failed" if failed else "success")
@@ -125,7 +144,7 @@ def _report(
         )  # fmt: skip
     facts = provenance(
         cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
-        photos={split: len(records) for split, records in data.records.items()},
+        photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
     )  # fmt: skip
     title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
     write_evaluation(
@@ -147,7 +166,7 @@ def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
         # too few steps for a validation, or the callback was taken out
         path = folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path)
-    return path
+    return Path(trainer.strategy.broadcast(str(path)))  # torchrun's processes name their own folders, by the second
 
 
 def _restore(module: SPGModule, checkpoint: Path) -> None:

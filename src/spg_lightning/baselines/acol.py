@@ -40,7 +40,7 @@ class ACoLNetwork(SPGNetwork):
         """
         size = (images.shape[-2], images.shape[-1])
         features = self.stem(images).a2
-        a = self._output(self.a4(self._a3(features)), size)
+        a = self._output(self.a4(self.a3_out(self._a3(features))), size)
         attended = min_max(class_map(a, a.logits.argmax(1) if labels is None else labels).detach())
         b = self.classifier_b(features * (attended < self.threshold).to(features.dtype))
         return a, self._output(b, size)

@@ -84,8 +84,15 @@ class PhotoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> Sample | None:
-        """Return a sample, or None for a broken photo that is to be skipped."""
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample | None:
+        """Return a sample, or None for a broken photo that is to be skipped.
+
+        Args:
+            key: the photo's index; or index and seed, for random transforms that depend on nothing else.
+        """
+        index, seed = key if isinstance(key, tuple) else (key, None)
+        if seed is not None:
+            self.transform.set_random_seed(seed)
         try:
             return self._sample(index)
         except UserError as error:

@@ -1,20 +1,40 @@
 """Read predicted classes from a file: <image id>,<most probable class>[,<second>, ...]."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
 from spg_lightning.data.benchmark import natural, read_table, require_rows
+from spg_lightning.data.records import drop_photo_ending
 from spg_lightning.errors import UserError
 
+OTHER = -1  # a class that the data set does not have
+# uint8 RGB images (B, 3, Y, X) and their ids -> class indices of the data set, the most probable first, or OTHER
+Ranking = Callable[[UInt8[Tensor, "B 3 Y X"], Sequence[str]], Int[Tensor, "B n"]]
 
-def read_predictions(path: str | Path, image_ids: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Return each image's classes (indices from 0), the most probable first.
+
+def read_predictions(
+    path: str | Path, images: tuple[str, ...], key: str = "predictions", class_of: Callable[[str], int] = natural
+) -> dict[str, tuple[int, ...]]:
+    """Return each image's class indices, the most probable first.
+
+    Args:
+        path: of the file.
+        images: ids of the images that need a row, with or without the ending of a photo, as in the file.
+        key: what users call the file.
+        class_of: a word of a row -> class index; raises `ValueError` for what is no class. By default indices from 0.
 
     Raises:
         UserError: the file is missing, a row cannot be read (file and line are named), or an image has no row.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UserError(f"predictions={path} is missing; give a file of rows <image id>,<class>,<second class>, ...")
-    table = read_table(file, None, lambda words: tuple(natural(word) for word in words[1:]))
-    require_rows(file, image_ids, table)
-    return table
+        raise UserError(f"{key}={path} is missing; give a file of rows <image id>,<class>,<second class>, ...")
+    table = read_table(file, None, lambda words: tuple(class_of(word) for word in words[1:]))
+    bare = {drop_photo_ending(image): row for image, row in table.items()}
+    found = {image: table.get(image, bare.get(drop_photo_ending(image))) for image in images}
+    rows = {image: row for image, row in found.items() if row is not None}
+    require_rows(file, images, rows)
+    return rows

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from spg_lightning.data.photos import Sample
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import SIDE
 from spg_lightning.reporting.views import spread
+from spg_lightning.score_maps import look
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS
 
 
 @dataclass(frozen=True)
@@ -27,31 +28,50 @@ class Column:
     threshold: float
 
 
-@torch.no_grad()
-def write_comparison(path: Path, data: PhotoDataModule, columns: Sequence[Column], count: int) -> None:
-    """Write a sheet: a row a test photo, first the photo with its ground truth, then each column's map, box and IoU."""
-    rows = []
+def write_comparison(
+    path: Path, data: PhotoDataModule, columns: Sequence[Column], count: int, row_a_method: bool = False
+) -> None:
+    """Write a sheet: a row a test photo, first the photo with its ground truth, then each column's map, box and IoU.
+
+    Args:
+        path: of the picture.
+        data: whose test photos are shown.
+        columns: networks and maps.
+        count: of photos, spread evenly over the test part.
+        row_a_method: turn the sheet: a row a column, for many methods.
+    """
     dataset = data.dataset("test")
-    scale = SIDE / data.crop
-    for index in spread(len(dataset), count):
-        sample = dataset[index]
-        if sample is None:
-            continue
-        photo = overlay.resize(sample["image"].permute(1, 2, 0).numpy(), SIDE, SIDE)
-        truth = data.ground_truth("test", [index])[0]
-        true_boxes = [([c * scale for c in box], overlay.TRUTH, "") for box in truth]
-        panels = [("ground truth", overlay.boxes(photo, true_boxes))]
-        for column in columns:
-            stem = column.network.stem
-            values = SCORE_MAPS[column.score_map].compute(
-                column.network(stem.normalize(sample["image"][None])), torch.tensor([sample["label"]])
-            )
-            score_map = values[0, 0].numpy()
-            found = scan(score_map, truth)
-            inside, iou = found.at(column.threshold)
-            box = [c * scale for c in box_in_photo(inside, data.frame, data.frame)]
-            drawn = [*true_boxes, (box, overlay.FOUND, f"IoU {iou:.2f}")]
-            hot = overlay.heat(photo, overlay.resize_map(score_map, SIDE, SIDE))
-            panels.append((column.title, overlay.boxes(hot, drawn)))
-        rows.append(overlay.strip(panels, SIDE))
-    Image.fromarray(np.concatenate(rows)).save(path)
+    rows = [
+        [("ground truth", _truth(data, sample)), *((column.title, _found(data, sample, column)) for column in columns)]
+        for index in spread(len(dataset), count)
+        if (sample := dataset[index]) is not None
+    ]
+    if row_a_method:
+        # a row's title stands once, over its first photo
+        turned = [list(row) for row in zip(*rows, strict=True)]
+        rows = [[row[0], *(("", panel) for _, panel in row[1:])] for row in turned]
+    Image.fromarray(np.concatenate([overlay.strip(row, SIDE) for row in rows])).save(path)
+
+
+def _truth(data: PhotoDataModule, sample: Sample) -> overlay.Photo:
+    return overlay.boxes(_photo(sample), _true_boxes(data, sample))
+
+
+def _found(data: PhotoDataModule, sample: Sample, column: Column) -> overlay.Photo:
+    """Return the photo under the column's map, with ground truth, box and IoU."""
+    images = column.network.stem.normalize(sample["image"][None])
+    with look(column.network, images, [column.score_map]) as seen:
+        score_map = seen.map(column.score_map, torch.tensor([sample["label"]]))[0, 0].numpy()
+    inside, iou = scan(score_map, data.ground_truth("test", [sample["index"]])[0]).at(column.threshold)
+    box = [c * SIDE / data.crop for c in box_in_photo(inside, data.frame, data.frame)]
+    hot = overlay.heat(_photo(sample), overlay.resize_map(score_map, SIDE, SIDE))
+    return overlay.boxes(hot, [*_true_boxes(data, sample), (box, overlay.FOUND, f"IoU {iou:.2f}")])
+
+
+def _photo(sample: Sample) -> overlay.Photo:
+    return overlay.resize(sample["image"].permute(1, 2, 0).numpy(), SIDE, SIDE)
+
+
+def _true_boxes(data: PhotoDataModule, sample: Sample) -> list[tuple[list[float], tuple[int, int, int], str]]:
+    truth = data.ground_truth("test", [sample["index"]])[0]
+    return [([c * SIDE / data.crop for c in box], overlay.TRUTH, "") for box in truth]

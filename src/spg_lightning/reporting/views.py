@@ -12,9 +12,9 @@ from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.module import Loss
+from spg_lightning.score_maps import choose, look
 from spg_lightning.spg.losses import masks_of
 from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.spg.score_maps import SCORE_MAPS
 
 Box = tuple[float, float, float, float]
 
@@ -76,7 +76,6 @@ def views(
     return found
 
 
-@torch.no_grad()
 def _view(
     network: SPGNetwork,
     data: PhotoDataModule,
@@ -88,8 +87,11 @@ def _view(
 ) -> View:
     records, device = data.records["test"], next(network.parameters()).device
     label = torch.tensor([sample["label"]], device=device)
-    output = network(network.stem.normalize(sample["image"][None].to(device)))
-    attention, values = (SCORE_MAPS[n].compute(output, label)[0, 0].cpu().numpy() for n in ("attention", score_map))
+    image = network.stem.normalize(sample["image"][None].to(device))
+    # all branches, for the masks that teach them
+    with look(network, image, {*choose("auto", network.branches), score_map}) as seen:
+        output = seen.output
+        attention, values = (seen.map(name, label)[0, 0].cpu().numpy() for name in ("attention", score_map))
     truth = data.ground_truth("test", [index])[0]
     inside, iou = scan(values, truth).at(threshold)
     masks = {} if loss is None else masks_of(loss, output, label)

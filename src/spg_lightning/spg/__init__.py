@@ -13,13 +13,12 @@ from spg_lightning.spg.guidance import (
 )
 from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_of, spg_loss
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
-from spg_lightning.spg.score_maps import SCORE_MAPS, attention
+from spg_lightning.spg.score_maps import attention
 
 __all__ = [
     "BACKGROUND",
     "FOREGROUND",
     "IGNORED",
-    "SCORE_MAPS",
     "Band",
     "SPGNetwork",
     "SPGOutput",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,12 +19,22 @@ Bands = Thresholds | Mapping[str, Mapping[str, float]] | Sequence[Sequence[float
 def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
     """Return the binary cross-entropy of foreground logits, mean over all pixels of the batch that are not ignored.
 
-    Zero, with zero gradient, where every pixel is ignored.
+    Zero, with zero gradient, where every pixel is ignored. In a training of several processes the mean is over the pixels
+    of all of them, so that the average of their gradients is the gradient of the whole batch.
     """
     taught = (mask != IGNORED).to(logits.dtype)
     target = (mask == FOREGROUND).to(logits.dtype)
     total = F.binary_cross_entropy_with_logits(logits, target, weight=taught, reduction="sum")
-    return total / taught.sum().clamp_min(1)
+    return total / _mean_count(taught)
+
+
+def _mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
+    """Return how many pixels a process teaches, the mean over the processes; with none in any, 1 in all."""
+    count, processes = taught.sum(), 1
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        processes = dist.get_world_size()
+    return count.clamp_min(1) / processes
 
 
 def guidance_masks(

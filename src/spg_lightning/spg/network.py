@@ -73,6 +73,7 @@ class SPGNetwork(nn.Module):
         if stem.a3 is None:
             self.a3_1 = nn.Conv2d(widths.a2, a3_channels, kernel_size=3, padding=1)
             self.a3_2 = nn.Conv2d(a3_channels, a3_channels, kernel_size=3, padding=1)
+        self.a3_out = nn.Identity()  # what A4 reads; a name for those who hook
         self.a4 = nn.Conv2d(a3_channels, num_classes, kernel_size=1)
         if "b1" in self.branches:
             self.b1 = nn.Conv2d(widths.a1, b_channels, kernel_size=3, padding=1)
@@ -100,7 +101,7 @@ class SPGNetwork(nn.Module):
         if missing := set(wanted) - set(self.branches):
             raise UserError(f"this network has no branch {sorted(missing)}; it has {list(self.branches) or 'none'}")
         features = self.stem(images)
-        x = self._a3(features.a2)
+        x = self.a3_out(self._a3(features.a2))
         class_maps = self.a4(x)
         return SPGOutput(
             logits=class_maps.mean(dim=(2, 3)),

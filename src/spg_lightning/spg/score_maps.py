@@ -3,15 +3,11 @@
 Attention is the paper's (section 3.1); C, fused, B1 and B2 are the maps SPG makes on the way.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from spg_lightning.errors import UserError, nearest
 from spg_lightning.spg.network import SPGOutput
 
 Map = Float[Tensor, "B 1 Y X"]
@@ -48,69 +44,26 @@ def fused(b1: Map, b2: Map) -> Map:
     return (b1 + b2) / 2
 
 
-def _b1(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+def b1(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+    """Return B1's foreground, min-max normalised. The labels are not looked at, here and below."""
     assert output.b1 is not None
     return min_max(foreground(output.b1, output.image_size))
 
 
-def _b2(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+def b2(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+    """Return B2's foreground."""
     assert output.b2 is not None
     return min_max(foreground(output.b2, output.image_size))
 
 
-def _c(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+def c(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+    """Return C's foreground."""
     assert output.c is not None
     return min_max(foreground(output.c, output.image_size))
 
 
-def _fused(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+def b1_and_b2(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
+    """Return the mean of B1's and B2's foreground, see `fused`."""
     assert output.b1 is not None
     assert output.b2 is not None
     return min_max(fused(foreground(output.b1, output.image_size), foreground(output.b2, output.image_size)))
-
-
-@dataclass(frozen=True)
-class ScoreMap:
-    """A way to localize with the network.
-
-    Attributes:
-        compute: output and one class an image -> (B, 1, Y, X) in [0, 1], each map min-max normalised.
-        branches: what has to be computed beyond the class maps.
-        per_class: whether the map depends on the class. B1, B2, C and fused do not.
-    """
-
-    compute: Callable[[SPGOutput, Int[Tensor, " B"]], Map]
-    branches: tuple[str, ...]
-    per_class: bool
-
-
-SCORE_MAPS = {
-    "attention": ScoreMap(attention, (), per_class=True),
-    "c": ScoreMap(_c, ("c",), per_class=False),
-    "fused": ScoreMap(_fused, ("b1", "b2"), per_class=False),
-    "b1": ScoreMap(_b1, ("b1",), per_class=False),
-    "b2": ScoreMap(_b2, ("b2",), per_class=False),
-}
-
-
-def available(branches: tuple[str, ...]) -> list[str]:
-    """Return the names of the score maps a network with these branches can give."""
-    return [name for name, score_map in SCORE_MAPS.items() if set(score_map.branches) <= set(branches)]
-
-
-def choose(names: str, branches: tuple[str, ...]) -> list[str]:
-    """Turn the option `score_map` into names: "auto" means all there are, from which validation chooses.
-
-    Raises:
-        UserError: no such map, or this network does not have it.
-    """
-    there = available(branches)
-    if names == "auto":
-        return there
-    if names not in SCORE_MAPS:
-        raise UserError(
-            f"score_map={names} does not exist; choose from auto, {', '.join(SCORE_MAPS)}.{nearest(names, SCORE_MAPS)}"
-        )
-    if names not in there:
-        raise UserError(f"score_map={names} needs branches this network lacks; it offers {', '.join(there)}")
-    return [names]

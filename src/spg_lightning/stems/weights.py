@@ -46,8 +46,7 @@ def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
     except (URLError, OSError) as error:
         name, folder = Path(weights.url).name, Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
-            f"ImageNet weights {name} cannot be downloaded ({first_line(error)}); put that file into {folder}, "
-            "or set stem.weights=<its path>, or stem.weights=none to train from scratch"
+            f"ImageNet weights {name} cannot be downloaded ({first_line(error)}); put that file into {folder}"
         ) from error
 
 
@@ -70,8 +69,9 @@ def load_backbone(stem: nn.Module, weights: str, enum: type[WeightsEnum], defaul
         try:
             state_dict = torchvision_state_dict(enum[weights] if weights in enum.__members__ else default)
         except UserError as error:
+            error = UserError(f"{error}, or set stem.weights=<its path>, or stem.weights=none to train from scratch")
             if weights != "auto":
-                raise
+                raise error from None
             log.warning("TRAINING FROM SCRATCH: %s; stem.weights=imagenet makes this an error", error)
             return
     else:

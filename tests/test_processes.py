@@ -1,0 +1,155 @@
+"""Several processes train as one does: the same batches, the same gradients, every image counted once, one to write."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from spg_lightning import UserError, compose, train
+from spg_lightning.build import build_trainer
+from spg_lightning.data.photos import PhotoDataset
+from spg_lightning.datamodule import ProcessSampler, SeededSampler, collate_some
+from tests.conftest import TINY
+from tests.trees import write_cub
+
+# VGG16 has no batch norm, whose statistics are each process's own, and no dropout
+ALIKE = (*TINY, "stem=vgg16", "dataset.resize=36", "dataset.crop=32", "trainer.max_epochs=2", "gallery_images=0")
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+
+
+def call(*arguments, module="spg_lightning.train", **options):
+    """Run a module in a process of its own, one thread each."""
+    return subprocess.run(
+        [sys.executable, "-m", *module.split(), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=580, check=False, **options,
+    )  # fmt: skip
+
+
+def assert_same_run(folder, reference):
+    """Weights agree to the rounding of float32 sums; so do the score maps, and no box here lies that near to a limit."""
+    weights, expected = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (folder, reference)
+    )
+    assert max(float((weights[name] - expected[name]).abs().max()) for name in expected) < 1e-6
+    metrics, numbers = (json.loads((run / "metrics.json").read_text()) for run in (folder, reference))
+    assert metrics == pytest.approx(numbers, abs=1e-6)
+    assert metrics["test/num_images"] == 12
+
+
+@pytest.fixture(scope="module")
+def cub(tmp_path_factory):
+    return write_cub(tmp_path_factory.mktemp("processes") / "cub")
+
+
+@pytest.fixture(scope="module")
+def alone(cub):
+    """What one process makes of seeds 0 and 1."""
+    folders = [cub.parent / f"seed-{seed}" for seed in (0, 1)]
+    for seed, folder in enumerate(folders):
+        train(compose("train", [*ALIKE, f"dataset.root={cub}", f"seed={seed}", f"output_dir={folder}"]))
+    return folders
+
+
+def test_two_processes_share_the_batches_of_one():
+    def dealt(rank, processes):
+        sampler = SeededSampler(ProcessSampler(23, rank, processes, shuffle_seed=5), 5)
+        sampler.set_epoch(3)
+        return list(sampler)
+
+    whole, shares = dealt(0, 1), [dealt(0, 2), dealt(1, 2)]
+    for step in range(23 // 4):
+        batch = whole[4 * step : 4 * step + 4]
+        assert sorted(batch) == sorted(shares[0][2 * step : 2 * step + 2] + shares[1][2 * step : 2 * step + 2])
+
+
+def test_a_seed_beside_the_index_decides_crop_and_flip(cub):
+    from spg_lightning.data import read_cub
+    from spg_lightning.data.transforms import train_transform
+
+    photos = PhotoDataset(read_cub(cub).train, train_transform(72, 32), "error", with_masks=False)
+    views = [photos[2, seed]["image"] for seed in (7, 8, 7)]
+    assert torch.equal(views[0], views[2])
+    assert not torch.equal(views[0], views[1])
+
+
+def test_batches_that_cannot_be_shared_are_refused(cub, monkeypatch, tmp_path):
+    from spg_lightning.build import build_data
+
+    data = build_data(
+        compose("train", [*ALIKE, f"dataset.root={cub}", "dataset.batch_size=3", f"output_dir={tmp_path}"])
+    )
+    data.setup()
+    monkeypatch.setattr(data, "_processes", lambda: (0, 2))
+    with pytest.raises(UserError, match="choose a multiple of 2"):
+        data.train_dataloader()
+    with pytest.raises(UserError, match="broken photos alone"):
+        collate_some([None, None])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((*TWO, "trainer.sync_batchnorm=true"), "sync_batchnorm"),
+        (("trainer.accelerator=nothing",), "trainer: "),
+    ],
+)
+def test_trainers_that_cannot_be(tmp_path, overrides, said):
+    cfg = compose("train", [*(o for o in TINY if "accelerator" not in o), *overrides, f"output_dir={tmp_path}"])
+    with pytest.raises(UserError, match=said):
+        build_trainer(cfg, [])
+
+
+def test_torchrun_and_the_trainer_have_to_agree(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="torchrun started 3 processes, the config has 1"):
+        build_trainer(compose("train", [*TINY, f"output_dir={tmp_path}"]), [])
+
+
+def test_a_sweep_of_jobs_of_two_processes(cub, alone, tmp_path):
+    sweep = call("-m", "seed=0,1", *ALIKE, *TWO, f"dataset.root={cub}", f"output_dir={tmp_path}")
+    assert sweep.returncode == 0, sweep.stderr
+    assert "2 trained, 0 finished before, 0 failed" in sweep.stderr
+    for seed, reference in enumerate(alone):
+        folder = tmp_path / f"seed-{seed}"
+        assert_same_run(folder, reference)
+        facts = json.loads((folder / "provenance.json").read_text())
+        assert facts["processes"] == 2
+        assert f"seed={seed}" in facts["command"]
+        assert f"seed: {seed}\n" in (folder / "config.yaml").read_text()
+        # trained once, and told once: two epochs in the log, one line with the folder
+        assert sweep.stderr.count(f"photos of 3 classes -> {folder}") == 1
+        steps = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)["step"]
+        assert steps.max() == 3
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        ".jobs",
+        "multirun.yaml",
+        "seed-0",
+        "seed-1",
+        "sweep.csv",
+    ]
+
+
+@pytest.mark.slow
+def test_torchrun(cub, alone, tmp_path):
+    arguments = ("--nproc-per-node", "2", "-m", "spg_lightning.train", *ALIKE, *TWO, f"dataset.root={cub}")
+    run = call(*arguments, f"output_dir={tmp_path}", module="torch.distributed.run")
+    assert run.returncode == 0, run.stderr
+    assert_same_run(tmp_path, alone[0])
+
+
+@pytest.mark.slow
+def test_a_mistake_that_one_process_meets_ends_the_run_with_its_line(tmp_path):
+    """A broken photo is in the share of one process; the other waits for it, and is ended."""
+    cub = write_cub(tmp_path / "cub")
+    photo = cub / "images/001.Class_0/Photo_3.jpg"
+    photo.write_bytes(photo.read_bytes()[:-300])
+    run = call(*ALIKE, *TWO, f"dataset.root={cub}", "data.on_broken=error", f"output_dir={tmp_path / 'run'}")
+    assert run.returncode != 0
+    assert run.stderr.count("error: ") == 1, run.stderr
+    assert "Photo_3.jpg is broken" in run.stderr
+    assert "Traceback" not in run.stderr
