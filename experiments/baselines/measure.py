@@ -3,8 +3,9 @@
     python experiments/baselines/measure.py --output runs/baselines                                    # toy birds
     python experiments/baselines/measure.py --output DIR --without score_cam -- experiment=cub20 dataset.root=...
 
-Trains each method for the same steps on the same stem (a run that is there is not trained again), and writes results.csv (a row
-a number), methods.md, score_maps.md, classifiers.md and grid.png (a row a method or map, the same photos) into DIR.
+Trains each method for the same steps on the same stem (a run that is there is not trained again). Writes into DIR: the report
+of the methods (table.md, results.csv, report.html), score_maps.md and classifiers.md with a .csv each, and grid.png (a row a
+method or map, the same eight photos).
 """
 
 import argparse
@@ -14,41 +15,59 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from compare import METRICS, TITLES, rows_of, run, table
+from compare import columns_of, run
 
-from spg_lightning import compose, evaluate
-from spg_lightning.build import build_data, load_network
+from spg_lightning import compose, evaluate, report
+from spg_lightning.build import build_data
 from spg_lightning.reporting.comparison import Column, write_comparison
+from spg_lightning.reporting.tables import FLOORS
 from spg_lightning.score_maps import SCORE_MAPS
+from spg_lightning.study.presets import TITLES
+from spg_lightning.study.summary import METRICS
 
 METHODS = ("cam", "has", "acol", "adl", "cutmix", "spg")
-Rows = list[dict[str, object]]
+BY_CLASSIFIER = {
+    "loc_top1_error": "top-1 loc", "cls_top1_error": "cls top-1", "loc_top5_error": "top-5 loc",
+    "cls_top5_error": "cls top-5", "gt_known_error": "GT-known error",
+}  # fmt: skip
+PICTURED = ("grad_cam_plus_plus", "layer_cam", "score_cam", "input_gradient")  # Grad-CAM is CAM without what is below 0
 
 
 def evaluated(folder: Path, checkpoint: Path, *overrides: str) -> Path:
     """Evaluate a checkpoint unless it has been; return the folder of the numbers."""
     if not (folder / "provenance.json").is_file():
-        evaluate(
-            compose("evaluate", [f"checkpoint={checkpoint}", f"output_dir={folder}", "gallery_images=0", *overrides])
-        )
+        fixed = [f"checkpoint={checkpoint}", f"output_dir={folder}", "gallery_images=0"]
+        evaluate(compose("evaluate", [*fixed, *overrides]))
     return folder
 
 
-def numbers(folder: Path, common: dict[str, object], **names: object) -> Rows:
-    """Return the test numbers of an evaluation as rows."""
-    facts = json.loads((folder / "provenance.json").read_text())
+def numbers(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the test numbers of an evaluation: score map, "" for the floors, -> metric -> value."""
+    found: dict[str, dict[str, str]] = {}
     with (folder / "score_maps.csv").open() as file:
-        found = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    return [
-        {**common, "commit": facts["commit"], **row, **names, "chosen": int(row["score_map"] == facts["score_map"])}
-        for row in found
-    ]
+        for row in csv.DictReader(file):
+            if row["split"] == "test":
+                found.setdefault(row["score_map"], {})[row["metric"]] = row["value"]
+    return found
 
 
-def markdown(path: Path, header: list[str], lines: list[list[str]]) -> None:
-    path.write_text(
-        "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)) + "\n"
-    )
+def write(path: Path, folders: dict[str, Path], what: str, columns: dict[str, str], lines: list[list[str]]) -> None:
+    """Write a Markdown table, and beside it every number of its evaluations, a row each."""
+    header = [what, "score map", *columns.values()]
+    text = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)]
+    path.with_suffix(".md").write_text("\n".join(text) + "\n")
+    with path.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["experiment", what, "commit", "device", "torch", "score_map", "metric", "value"])
+        for name, folder in folders.items():
+            facts = json.loads((folder / "provenance.json").read_text())
+            common = ["baselines", name, facts["commit"], facts["device"], facts["versions"]["torch"]]
+            for score_map, values in numbers(folder).items():
+                writer.writerows([*common, score_map, metric, value] for metric, value in values.items())
+
+
+def cells(values: dict[str, str], columns: dict[str, str], prefix: str = "") -> list[str]:
+    return [f"{float(values[prefix + m]):.1f}" if prefix + m in values else "-" for m in columns]
 
 
 def main() -> None:
@@ -59,58 +78,35 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
     args = parser.parse_args()
 
-    def last(method: str) -> Path:
-        return args.output / f"{method}-seed{args.seed}" / "checkpoints" / "last.ckpt"
-
-    by_method: Rows = []
-    for method in METHODS:
-        by_method += rows_of(run(method, args.seed, args.output, args.overrides), method, args.seed)
-    columns = ["method", "score map", *METRICS.values()]
-    markdown(args.output / "methods.md", columns, table(by_method))
+    runs = {method: run(method, args.seed, args.output, args.overrides) for method in METHODS}
+    report(compose("report", [f"runs={args.output}", "per_map=true"]))
+    spg = runs["spg"] / "checkpoints" / "last.ckpt"
 
     names = [name for name in SCORE_MAPS if name not in args.without]
-    common = {key: value for key, value in by_method[-1].items() if key not in ("commit", "fit_seconds")}
-    folder = evaluated(args.output / "score_maps", last("spg"), f"score_map.name=[{','.join(names)}]")
-    by_map = numbers(folder, common, method="spg")
-    markdown(args.output / "score_maps.md", columns, [row for row in table(by_map) if "chosen" not in row[1]])
+    quick = [name for name in names if name != "score_cam"]
+    maps = {"spg": evaluated(args.output / "score_maps", spg, f"score_map.name=[{','.join(quick)}]")}
+    if "score_cam" in names:  # 256 forwards an image: by itself, in half the precision
+        maps["spg, bf16"] = evaluated(args.output / "score_cam", spg, "score_map=score_cam", "precision=bf16-mixed")
+    found = {name: values for folder in reversed(maps.values()) for name, values in numbers(folder).items()}
+    lines = [["SPG", name, *cells(found[name], METRICS)] for name in names]
+    lines += [["floor", text, *cells(found[""], METRICS, f"floor_{name}_")] for name, text in FLOORS.items()]
+    write(args.output / "score_maps", maps, "network", METRICS, lines)
 
-    by_classifier: Rows = []
-    lines = []
-    chosen = next(str(row["score_map"]) for row in by_method if row["method"] == "spg" and row["chosen"])
-    for score_map in dict.fromkeys((chosen, "attention")):
-        for method in METHODS:
-            folder = evaluated(
-                args.output / f"labels-{method}-{score_map}", last("spg"), f"classifier={last(method)}",
-                f"score_map={score_map}", "report_images=0",
-            )  # fmt: skip
-            found = numbers(folder, common, method=f"spg, labels of {method}")
-            by_classifier += found
-            told = {str(row["metric"]): float(str(row["value"])) for row in found}
-            shown = ("loc_top1_error", "cls_top1_error", "loc_top5_error", "cls_top5_error", "gt_known_error")
-            lines.append([TITLES[method], score_map, *(f"{told[name]:.1f}" for name in shown)])
-    markdown(
-        args.output / "classifiers.md",
-        ["labels of", "SPG's map", "top-1 loc", "cls top-1", "top-5 loc", "cls top-5", "GT-known error"], lines,
-    )  # fmt: skip
+    chosen = json.loads((runs["spg"] / "provenance.json").read_text())["score_map"]
+    both = list(dict.fromkeys([chosen, "attention"]))
+    labels = {
+        method: evaluated(
+            args.output / f"labels_{method}", spg, f"classifier={runs[method] / 'checkpoints' / 'last.ckpt'}",
+            f"score_map.name=[{','.join(both)}]", "report_images=0",
+        )
+        for method in METHODS
+    }  # fmt: skip
+    lines = [[TITLES[m], s, *cells(numbers(labels[m])[s], BY_CLASSIFIER)] for s in both for m in METHODS]
+    write(args.output / "classifiers", labels, "labels of", BY_CLASSIFIER, lines)
 
-    with (args.output / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in by_method + by_map for key in row)))
-        writer.writeheader()
-        writer.writerows(by_method + by_map + by_classifier)
-
-    rows = []
-    for method in METHODS:
-        network, description = load_network(last(method))
-        metrics = json.loads((last(method).parents[1] / "metrics.json").read_text())
-        for name in dict.fromkeys(["attention", description.localization["score_map"]]):
-            title = f"{TITLES[method]}: {name}" if method == "spg" else TITLES[method]
-            rows.append(Column(title, network, name, metrics[f"test/{name}/threshold"]))
-    metrics = json.loads((args.output / "score_maps" / "metrics.json").read_text())
-    rows += [
-        Column(f"SPG: {name}", network, name, metrics[f"test/{name}/threshold"])
-        for name in ("grad_cam_plus_plus", "layer_cam", "score_cam", "input_gradient")
-        if name in names
-    ]
+    rows = [column for method in METHODS for column in columns_of(runs[method], TITLES[method])]
+    network = rows[-1].network
+    rows += [Column(f"SPG: {n}", network, n, float(found[n]["threshold"])) for n in PICTURED if n in names]
     data = build_data(compose("train", [*args.overrides, f"seed={args.seed}", f"output_dir={args.output}"]))
     data.setup()
     write_comparison(args.output / "grid.png", data, rows, 8, row_a_method=True)

@@ -87,7 +87,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = pl.Trainer(
-        accelerator=cfg.accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,
+        accelerator=cfg.accelerator, precision=cfg.precision, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,
         use_distributed_sampler=False, default_root_dir=folder,
     )  # fmt: skip
     evaluation = evaluate_module(trainer, module, data)

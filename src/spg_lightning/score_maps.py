@@ -32,7 +32,8 @@ class _Scores(nn.Module):
         self.network, self.branches = network, branches
 
     def forward(self, images: Tensor) -> Tensor:
-        self.output = self.network(images, self.branches)
+        # what Score-CAM masks comes contiguous
+        self.output = self.network(images.contiguous(memory_format=torch.channels_last), self.branches)
         return self.output.logits
 
 
