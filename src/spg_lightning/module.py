@@ -15,6 +15,8 @@ from spg_lightning.errors import UserError
 from spg_lightning.localization.metrics import Curves, LocalizationMetric
 from spg_lightning.localization.scan import Scan
 from spg_lightning.score_maps import choose, look
+from spg_lightning.spg.guidance import mask_shares
+from spg_lightning.spg.losses import masks_of
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 
 
@@ -81,10 +83,19 @@ class SPGModule(pl.LightningModule):
         """Return the total loss; None for a batch of broken photos alone."""
         if batch is None:
             return None
-        terms = self.step(self.network, self.loss, self._inputs(batch["image"]), batch["label"])
-        self.log_dict(
-            {f"train/loss_{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch["label"])
-        )
+        seen: list[tuple[SPGOutput, Tensor]] = []
+
+        def loss(output: SPGOutput, labels: Tensor) -> dict[str, Tensor]:
+            seen.append((output, labels))
+            return self.loss(output, labels)
+
+        terms = self.step(self.network, loss, self._inputs(batch["image"]), batch["label"])
+        logged = {f"train/loss_{name}": term.detach() for name, term in terms.items()}
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:  # the masks are made once more: not for nothing
+            for name, mask in masks_of(self.loss, *seen[-1]).items():
+                logged |= {f"train/mask_{name}/{kind}": share for kind, share in mask_shares(mask).items()}
+        self.log_dict(logged, batch_size=len(batch["label"]))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))
         return terms["total"]
 

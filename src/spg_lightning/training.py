@@ -16,11 +16,13 @@ from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation import evaluate_module, picture
+from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import end_other_processes, is_main
 from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
+from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,10 @@ def train(cfg: DictConfig) -> TrainResult:
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
         *(len(data.records[split]) for split in ("train", "val", "test")), len(data.class_names), folder,
     )  # fmt: skip
+    for logger in trainer.loggers:
+        if isinstance(logger, Dashboard):
+            logger.describe(description.config)
+    failed = True
     try:
         trainer.fit(module, datamodule=data)
         if trainer.interrupted:
@@ -103,12 +109,15 @@ def train(cfg: DictConfig) -> TrainResult:
                 if path.is_file():
                     add_localization(path, evaluation.score_map, evaluation.threshold)
             _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
+        failed = False
     except BaseException:
         end_other_processes(trainer)
         raise
     finally:
         for logger in trainer.loggers:
-            logger.finalize("success")
+            logger.finalize("failed" if failed else "success")
+            if isinstance(logger, Dashboard):
+                logger.close(failed)
     return TrainResult(evaluation, evaluation.metrics, checkpoint, folder)
 
 
@@ -122,6 +131,7 @@ def _report(
     fit_seconds: float,
     trainer: pl.Trainer,
 ) -> None:
+    module.network.eval()  # Lightning has put it back into training mode, in which pictures would be others
     for logger in trainer.loggers:
         if not isinstance(
             logger, CSVLogger
@@ -141,6 +151,12 @@ def _report(
         folder / "metrics.json", evaluation, facts, title, data.records["test"],
         lambda index: picture(module.network, data, evaluation.score_map, index), cfg.report_images,
     )  # fmt: skip
+    for logger in trainer.loggers:
+        if isinstance(logger, Dashboard):
+            shown = views(
+                module.network, data, module.loss, evaluation.score_map, evaluation.threshold, cfg.gallery_images
+            )
+            logger.show(evaluation, shown, data.class_names, facts)
     log.info("run folder: %s", folder)
 
 

@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from spg_lightning.errors import UserError
-from spg_lightning.spg import BACKGROUND, FOREGROUND, IGNORED, Band, Thresholds, cascade, direct, ternary_mask
+from spg_lightning.spg import (
+    BACKGROUND,
+    FOREGROUND,
+    IGNORED,
+    Band,
+    Thresholds,
+    cascade,
+    direct,
+    mask_shares,
+    ternary_mask,
+)
 from tests.reference import spg_loops
 
 BANDS = Thresholds.of([(0.7, 0.1), (0.5, 0.05), (0.6, 0.2)])
@@ -68,6 +78,12 @@ def test_who_teaches_whom():
     assert masks["b1"].equal(ternary_mask(b2, BANDS.b1))
     assert masks["c"].equal(ternary_mask((b1 + b2) / 2, BANDS.c))
     assert direct(attention, b1, b2, BANDS)["b1"].equal(ternary_mask(attention, BANDS.b1))
+
+
+def test_shares_of_a_mask():
+    mask = torch.tensor([[1, 1, 0, -1], [0, 0, -1, 0]], dtype=torch.int8).view(2, 1, 2, 2)
+    shares = {name: share.item() for name, share in mask_shares(mask).items()}
+    assert shares == {"foreground": 0.25, "background": 0.5, "ignored": 0.25}
 
 
 @pytest.mark.parametrize("pair", [(0.1, 0.7), (0.5, 0.5), (1.2, 0.1), (0.5, -0.1)])

@@ -1,9 +1,11 @@
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from spg_lightning.spg import SPGOutput, cascade, direct, guidance_masks, masked_bce, spg_loss
+from spg_lightning.spg import SPGOutput, cascade, direct, guidance_masks, mask_shares, masked_bce, masks_of, spg_loss
 from spg_lightning.spg.score_maps import attention, upsample
 from tests.reference import spg_loops
 
@@ -69,3 +71,31 @@ def test_masks_carry_no_gradient():
     for name in ("b1", "b2", "c"):
         assert getattr(out, name).grad.abs().sum() > 0
     assert not any(mask.requires_grad for mask in guidance_masks(out, LABELS, BANDS).values())
+
+
+@pytest.mark.parametrize("guidance", [cascade, direct])
+def test_a_loss_tells_its_masks(guidance):
+    out = output()
+    told = masks_of(partial(spg_loss, thresholds=BANDS, guidance=guidance), out, LABELS)
+    made = guidance_masks(out, LABELS, BANDS, guidance)
+    assert told.keys() == made.keys() == {"b2", "b1", "c"}
+    assert all(told[name].equal(mask) for name, mask in made.items())
+    assert masks_of(lambda output, labels: {}, out, LABELS) == {}
+
+
+class NoReading(TorchDispatchMode):
+    """Fails where the host reads a value, which on a GPU would wait for it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert "_local_scalar_dense" not in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_loss_and_shares_never_wait_for_the_device():
+    out, loss = output(), partial(spg_loss, thresholds=BANDS)
+    with NoReading():
+        loss(out, LABELS)["total"].backward()
+        for mask in masks_of(loss, out, LABELS).values():
+            mask_shares(mask)
+    with pytest.raises(AssertionError), NoReading():
+        out.logits.sum().item()

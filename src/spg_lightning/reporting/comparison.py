@@ -12,7 +12,8 @@ from spg_lightning.data.photos import Sample
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.reporting import overlay
-from spg_lightning.reporting.gallery import SIDE, spread
+from spg_lightning.reporting.gallery import SIDE
+from spg_lightning.reporting.views import spread
 from spg_lightning.score_maps import look
 from spg_lightning.spg.network import SPGNetwork
 

@@ -80,6 +80,12 @@ def ternary_mask(score_map: Map, band: Band) -> Mask:
     return torch.where(score_map < band.low, BACKGROUND, mask).to(torch.int8)
 
 
+def mask_shares(mask: Mask) -> dict[str, Float[Tensor, ""]]:
+    """Return which share of all the batch's pixels a mask calls foreground, background and ignored."""
+    names = {"foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
+    return {name: (mask == value).float().mean() for name, value in names.items()}
+
+
 def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str, Mask]:
     """Attention teaches B2, B2 teaches B1, both together teach C (paper section 3.2).
 

@@ -53,6 +53,15 @@ def guidance_masks(
     return {name: mask for name, mask in masks.items() if getattr(output, name) is not None}
 
 
+def masks_of(
+    loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"]
+) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
+    """Return the masks a loss teaches with: of `spg_loss` with its thresholds bound, as a config binds them; else none."""
+    bound = getattr(loss, "keywords", {})
+    told = {name: bound[name] for name in ("thresholds", "guidance") if name in bound}
+    return guidance_masks(output, labels, **told) if "thresholds" in told else {}
+
+
 def spg_loss(
     output: SPGOutput, labels: Int[Tensor, " B"], thresholds: Bands, guidance: Guidance = cascade
 ) -> dict[str, Float[Tensor, ""]]:
