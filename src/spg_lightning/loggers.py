@@ -20,7 +20,7 @@ from spg_lightning.errors import UserError, first_line
 from spg_lightning.reporting import dashboard
 from spg_lightning.reporting.views import View
 from spg_lightning.results import Evaluation
-from spg_lightning.variants import variant, variant_name
+from spg_lightning.study.grouping import variant, variant_name
 
 log = logging.getLogger(__name__)
 LONGEST = 64  # characters of a tag; of a group: 128

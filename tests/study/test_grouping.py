@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from spg_lightning import compose
-from spg_lightning.variants import GROUPS, variant, variant_name
+from spg_lightning.study.grouping import TOLD, variant, variant_name
 from tests.conftest import ROOT
 
 
@@ -17,7 +17,7 @@ def test_the_default_is_its_method():
     assert told("method=cam", "seed=4", "dataset=cub", "stem=vgg16", "logger=none") == {"method": "cam"}
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", TOLD)
 def test_every_choice_is_told_by_its_name(group):
     names = sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml"))
     found = [told(f"{group}={name}").get(group) for name in names]
