@@ -20,6 +20,8 @@ def test_classes_are_matched_by_name():
     assert match_classes(["n123", "001.Black_footed_Albatross"], known, "x").tolist() == [1, OTHER, 0]
     with pytest.raises(UserError, match=r"classifier=x: the data set's class 'Wren' is not its own"):
         match_classes(["Wren"], known, "x")
+    with pytest.raises(UserError, match="'C\\+\\+' and 'C#' cannot be told apart"):
+        match_classes(["C++", "C#"], [["C++"], ["C#"]], "x")
     with pytest.raises(UserError, match="several classes of that name"):
         match_classes(["crane"], [["crane", "n1"], ["crane", "n2"]], "x")
 
@@ -57,6 +59,19 @@ def test_a_torchvision_model_ranks_the_data_sets_classes(no_downloads):
     assert ranked.tolist() == [[k if k < 3 else OTHER for k in row] for row in best.tolist()]
 
 
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_a_model_that_turns_its_input_does_so_here(name, monkeypatch):
+    builder = getattr(torchvision.models, name)
+    own = builder(weights=None, init_weights=False, transform_input=True).eval()
+    monkeypatch.setattr("spg_lightning.classifiers.torchvision_state_dict", lambda weights: own.state_dict())
+    images = torch.randint(0, 256, (2, 3, 299, 299) if name == "inception_v3" else (2, 3, 224, 224), dtype=torch.uint8)
+    ranked = open_classifier(name, IMAGENET, [])(images, ["a", "b"])
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        best = own((images / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)).topk(5).indices
+    assert ranked.tolist() == [[k if k < 3 else OTHER for k in row] for row in best.tolist()]
+
+
 def test_a_timm_model_sees_its_own_input_size(no_downloads):
     rank = open_classifier("vit_tiny_patch16_224", IMAGENET, [])
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
@@ -75,6 +90,7 @@ def test_a_timm_model_sees_its_own_input_size(no_downloads):
         ("resnet18", "the data set's class 'Dodo' is not its own"),
         ("convnext_tiny.fb_in22k", "does not say which classes"),
         ("resnet18d", "the data set's class 'Dodo' is not its own"),
+        ("timm/resnet18.foo", "timm has no such weights; it has resnet18"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(name, message):

@@ -61,6 +61,7 @@ def match_classes(wanted: Sequence[str], known: Sequence[Sequence[str]], classif
     Raises:
         UserError: a class of the data set is no output's.
     """
+    _require_different(wanted)
     bearers: dict[str, set[int]] = {}
     for output, names in enumerate(known):
         for text in names:
@@ -76,6 +77,14 @@ def match_classes(wanted: Sequence[str], known: Sequence[Sequence[str]], classif
             )
         of_output[found.pop()] = index
     return of_output
+
+
+def _require_different(class_names: Sequence[str]) -> None:
+    """Refuse class names that are one name where case and punctuation do not count."""
+    first: dict[str, str] = {}
+    for name in class_names:
+        if (other := first.setdefault(_plain(name), name)) != name:
+            raise UserError(f"classifier=: the data set's classes {other!r} and {name!r} cannot be told apart by name")
 
 
 def _plain(name: str) -> str:
@@ -132,6 +141,10 @@ def _of_library(
         of_output = match_classes(class_names, _imagenet(weights.meta["categories"]), name)
         network = torchvision.models.get_model(bare, weights=None)
         network.load_state_dict(torchvision_state_dict(weights))
+        if hasattr(
+            network, "transform_input"
+        ):  # Inception-v3, GoogLeNet: what their builders do where they load weights
+            network.transform_input = True
         how = weights.transforms()
         return network, how.crop_size[0], how.mean, how.std, of_output
     if not timm.is_model(bare.split(".")[0]):
@@ -139,7 +152,11 @@ def _of_library(
             f"classifier={name}: neither a file (.csv, .ckpt, .safetensors) nor a model of torchvision or timm."
             f"{nearest(bare, [*torchvisions, *timm.list_models()])}"
         )
-    config = timm.get_pretrained_cfg(bare)
+    try:
+        config = timm.get_pretrained_cfg(bare)
+    except RuntimeError as error:
+        tags = ", ".join(timm.list_pretrained(f"{bare.split('.')[0]}.*")) or "none"
+        raise UserError(f"classifier={name}: timm has no such weights; it has {tags}") from error
     if config is None or config.num_classes != len(_imagenet(None)):
         raise UserError(
             f"classifier={name}: timm does not say which classes these weights know; give its predictions as a .csv file"
@@ -167,6 +184,7 @@ def _imagenet(categories: Sequence[str] | None) -> list[list[str]]:
 
 
 def _from_file(path: Path, class_names: Sequence[str], image_ids: Sequence[str]) -> Ranking:
+    _require_different(class_names)
     index_of = {_plain(name): index for index, name in enumerate(class_names)}
 
     def class_of(word: str) -> int:

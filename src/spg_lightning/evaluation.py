@@ -85,6 +85,10 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         data.setup()
         module.ranking = open_classifier(str(cfg.classifier), data.class_names, data.records["test"].images)
     folder = Path(cfg.output_dir)
+    if (folder / "checkpoints").is_dir():
+        raise UserError(
+            f"output_dir={folder} is a training run's own folder, whose results would be lost; give another"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator, precision=cfg.precision, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,

@@ -64,7 +64,8 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     network, description = load_network(cfg.checkpoint)
     photos = find_photos(str(cfg.images))
     chosen = description.localization
-    wanted = None if cfg.get("score_map") is None else str(cfg.score_map.name)
+    # auto is what validation chose, which the checkpoint knows
+    wanted = None if cfg.get("score_map") is None or cfg.score_map.name == "auto" else str(cfg.score_map.name)
     if not chosen and (wanted is None or cfg.threshold is None):
         raise UserError(
             f"checkpoint={cfg.checkpoint} was not evaluated, so that it knows no score map and threshold; "

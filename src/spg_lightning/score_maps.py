@@ -157,6 +157,8 @@ def look(
         logits = scores(images)
         features = kept.pop()
         hook.remove()
+        for extractor in extractors.values():  # Score-CAM's own forwards are not to be seen, by the others or by itself
+            extractor.remove_hooks()
         yield Look(_detached(scores.output), images, logits, features, extractors)
 
 

@@ -105,9 +105,8 @@ def train(cfg: DictConfig) -> TrainResult:
             _restore(module, checkpoint)
         evaluation = evaluate_module(trainer, module, data)
         if trainer.is_global_zero:
-            for path in {checkpoint, folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "best.ckpt"}:
-                if path.is_file():
-                    add_localization(path, evaluation.score_map, evaluation.threshold)
+            # into the weights that were measured: a threshold is theirs alone
+            add_localization(checkpoint, evaluation.score_map, evaluation.threshold)
             _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
         failed = False
     except BaseException:

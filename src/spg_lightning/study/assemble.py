@@ -110,3 +110,5 @@ def _check(runs: Sequence[Run], metric: str, score_map: str) -> None:
     metrics = dict.fromkeys(key.rsplit("/", 1)[-1] for run in runs for key in run.numbers if key.startswith("test/"))
     if metric not in metrics:
         raise UserError(f"metric={metric}: no run has it.{nearest(metric, metrics)}")
+    if all(run.number(metric, score_map) is None for run in runs):
+        raise UserError(f"metric={metric}: no run has it of score_map={score_map}; floors belong to no map")

@@ -44,13 +44,23 @@ def published_of(variants: Sequence[Variant]) -> list[Published]:
         if name is None or name in seen:
             continue
         seen.add(name)
-        for table in _tables():
+        for table in _nearest(variant.runs[0]):
             data = f"{table['data']}; {table['stem'] or 'network not stated'}"
             for row in table["rows"]:
                 if row["variant"] == name:
                     numbers = {key: value for key, value in row.items() if key != "variant"}
                     found.append(Published(variant, table["source"], data, _other(variant.runs[0], table), numbers))
     return found
+
+
+def _nearest(run: Run) -> list[dict[str, Any]]:
+    """Return the tables; of a source that has one a stem, the one of the run's stem, or else the first."""
+    stem = run.config.get("stem.name")
+    by_source: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for table in _tables():
+        methods = tuple(str(row["variant"]).split()[0] for row in table["rows"])
+        by_source.setdefault((table["source"], table["dataset"], *methods), []).append(table)
+    return [next((t for t in tables if t["stem"] == stem), tables[0]) for tables in by_source.values()]
 
 
 def _other(run: Run, table: dict[str, Any]) -> tuple[str, ...]:

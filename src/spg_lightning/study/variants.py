@@ -9,6 +9,8 @@ from spg_lightning.study.keys import choice_of, default_of, is_number, named, sh
 from spg_lightning.study.presets import TITLES, groups, text_of
 from spg_lightning.study.runs import Run
 
+PHOTOS = "dataset.photos"  # counts of train, val and test, where runs of one data set's name have others
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -41,7 +43,8 @@ class Variant:
     @property
     def data(self) -> str:
         """Return the name of its data set."""
-        return str(self.runs[0].config.get("dataset.name"))
+        name = str(self.runs[0].config.get("dataset.name"))
+        return f"{name}, {self.values[PHOTOS]} photos" if PHOTOS in self.values else name
 
     def by_seed(self) -> dict[Any, Run]:
         """Return seed -> run."""
@@ -60,7 +63,12 @@ def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
 
     A seed that was run twice counts once, with its newest run.
     """
-    configs = [named(run.config, runs) for run in runs]
+    counts = [text_of(list((run.facts.get("photos") or {}).values())) for run in runs]
+    # one name, but not one data set: roots do not tell runs apart, as they are another on every machine
+    differ = len({run.config.get("dataset.name") for run in runs}) < len(
+        {(run.config.get("dataset.name"), c) for run, c in zip(runs, counts, strict=True)}
+    )
+    configs = [named(run.config, runs) | ({PHOTOS: c} if differ else {}) for run, c in zip(runs, counts, strict=True)]
     left_out = []
     keys = varying(configs)
     by_values: dict[tuple[Any, ...], dict[Any, Run]] = {}
