@@ -1,5 +1,6 @@
 """Training: fit, evaluate, save, draw."""
 
+import errno
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +76,10 @@ def train(cfg: DictConfig) -> TrainResult:
             return _train(cfg, folder, signals)
         except Stopped as stop:
             raise Stopped(stop.signal, _how_to_go_on(stop, folder)) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(f"{folder}: {error.strerror}; make room, then go on with resume=auto") from error
 
 
 def _how_to_go_on(stop: Stopped, folder: Path) -> str:
@@ -110,7 +115,15 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
         localization={},
     )
     keeper = Keeper(checkpoints, cfg.checkpoint_every_steps, position, signals)
-    trainer = build_trainer(cfg, [OwnNoise(cfg.seed), Finite(checkpoints), keeper, DescribeCheckpoint(description)])
+    trainer = build_trainer(
+        cfg,
+        [
+            OwnNoise(cfg.seed),
+            Finite(checkpoints, cfg.trainer.log_every_n_steps),
+            keeper,
+            DescribeCheckpoint(description),
+        ],
+    )
     trainer.strategy.checkpoint_io = WholeFiles()
     if position is not None:
         _go_on(position, trainer, data)
@@ -120,7 +133,7 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
         *(len(data.records[split]) for split in ("train", "val", "test")), len(data.class_names), folder,
     )  # fmt: skip
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=position and position.path, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=position.path if position else None, weights_only=True)
         fit_seconds = keeper.seconds + (datetime.now(UTC) - started).total_seconds()
         checkpoint = _checkpoint(trainer, checkpoints, cfg.evaluate_weights)
         if cfg.evaluate_weights == "best":

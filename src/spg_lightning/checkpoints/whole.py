@@ -51,4 +51,7 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint; see `write_whole`."""
-        write_whole(checkpoint, Path(path))
+        try:
+            write_whole(checkpoint, Path(path))
+        except UserError as error:
+            raise UserError(f"{error}; what was there before stays: make room, then go on with resume=auto") from error

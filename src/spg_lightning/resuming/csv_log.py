@@ -7,7 +7,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from spg_lightning.processes import is_main
 
 
 class LastingCSVLogger(CSVLogger):
@@ -24,7 +25,7 @@ class LastingCSVLogger(CSVLogger):
     @property
     def experiment(self) -> Any:
         """The writer; the processes after the first have none."""
-        if self._experiment is None and rank_zero_only.rank == 0:
+        if self._experiment is None and is_main():
             Path(self.root_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = LastingWriter(self.log_dir, self._first_step)
         return super().experiment

@@ -1,6 +1,7 @@
 """The callback that ends a run whose loss, or a weight, is no number any more, and that says where it began."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,11 +16,12 @@ class Finite(pl.Callback):
     """Looks at the losses of several steps at once, so that a GPU is not waited for at each; on the CPU at each.
 
     Args:
-        keeper_folder: of the checkpoints, to name the last good one.
+        folder: of the checkpoints, to name the last good one.
+        steps: that are looked at together.
     """
 
-    def __init__(self, keeper_folder: Any) -> None:
-        self.folder = keeper_folder
+    def __init__(self, folder: Path, steps: int) -> None:
+        self.folder, self.steps = folder, steps
         self.seen: list[tuple[int, Tensor, Tensor]] = []  # step, loss, indices of the images; since the last look
 
     def on_train_batch_end(
@@ -30,7 +32,7 @@ class Finite(pl.Callback):
         if batch is None or loss is None:
             return
         self.seen.append((trainer.global_step, loss.detach(), batch["index"]))
-        if loss.device.type == "cpu" or len(self.seen) >= trainer.log_every_n_steps:
+        if loss.device.type == "cpu" or len(self.seen) >= self.steps:
             self._look(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

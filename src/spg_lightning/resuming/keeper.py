@@ -53,7 +53,9 @@ class Keeper(pl.Callback):
         """Take the signals back from Lightning, which takes them at each of its calls."""
         self.signals.install()
 
-    on_test_start = on_validation_start
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take them back here, too."""
+        self.signals.install()
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Go on, or save if it is time to; end if asked to."""

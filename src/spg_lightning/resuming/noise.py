@@ -9,10 +9,12 @@ import torch
 
 def noise_state(device: torch.device) -> dict[str, Any]:
     """Return the state of Python's, NumPy's and torch's generators, of the GPU's, too, where the process has one."""
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    assert isinstance(numpy, dict)
+    numpy["state"] = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
     return {
         "python": random.getstate(),
-        "numpy": {"name": name, "keys": keys.tolist(), "rest": [int(position), int(has_gauss), float(cached)]},
+        "numpy": numpy,
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
@@ -23,7 +25,8 @@ def restore_noise(state: dict[str, Any], device: torch.device) -> None:
     kind, keys, gauss = state["python"]
     random.setstate((kind, tuple(keys), gauss))
     numpy = state["numpy"]
-    np.random.set_state((numpy["name"], np.asarray(numpy["keys"], np.uint32), *numpy["rest"]))  # noqa: NPY002
+    key = np.asarray(numpy["state"]["key"], np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
