@@ -95,7 +95,8 @@ def test_the_log_goes_on(tmp_path):
         rows = [(row["step"], row["loss"], row["more"]) for row in csv.DictReader(file)]
     assert rows == [("0", "0", ""), ("1", "1", ""), ("2", "2", ""), ("3", "30", "1")]
     anew = logger()
-    anew.log_metrics({"loss": 9}, step=0)
+    with pytest.warns(UserWarning, match="will be deleted"):
+        anew.log_metrics({"loss": 9}, step=0)
     anew.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step", "9,0"]
 

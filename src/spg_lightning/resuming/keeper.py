@@ -39,10 +39,8 @@ class Keeper(pl.Callback):
         self._to_restore = position
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Go on with the random numbers where the next epoch's loader draws from them first."""
+        """Look at the clock."""
         self.began = time.monotonic()
-        if self._to_restore and self._to_restore.between_epochs:
-            self._restore(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """From now on a signal waits for the end of the step."""
@@ -84,9 +82,12 @@ class Keeper(pl.Callback):
 
     def _restore(self, trainer: pl.Trainer) -> None:
         assert self._to_restore is not None
-        noise, self._to_restore = self._to_restore.noise, None
+        noise, between_epochs, self._to_restore = self._to_restore.noise, self._to_restore.between_epochs, None
         if len(noise) == trainer.world_size:
             restore_noise(noise[trainer.global_rank], trainer.strategy.root_device)
+            data: PhotoDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            if between_epochs and data.num_workers == 0:
+                torch.empty((), dtype=torch.int64).random_()  # as a loader draws at the start of an epoch
         elif trainer.is_global_zero:
             log.warning(
                 "%d processes then, %d now: dropout and the like draw other random numbers",
