@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ SMALL = (
     "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "data.num_workers=1", "gallery_images=0",
     "report_images=0", "callbacks.progress=null", "module.num_thresholds=50", "checkpoint_every_steps=4",
 )  # fmt: skip
+ENDED = "the run had ended"
 COLUMNS = (
     "experiment", "commit", "processes", "run", "killed_in", "killed_after_s", "resumed_after_steps", "of_steps",
     "different_tensors", "same_metrics_json", "same_metrics_csv", "seed", "device", "versions",
@@ -57,7 +59,7 @@ def finish(folder: Path, overrides: list[str]) -> float:
 def kill(folder: Path, overrides: list[str], seconds: float, in_a_write: bool) -> tuple[str, float]:
     """Start a run and kill it so many seconds after its first checkpoint, or in the first write after that."""
     process = start(folder, overrides)
-    began, where = None, "the run had ended"
+    began, where = None, ENDED
     while process.poll() is None:
         if began is None and (folder / "checkpoints/resume.ckpt").exists():
             began = time.monotonic()
@@ -119,7 +121,11 @@ def main() -> None:
         for number in range(given.runs):
             run = folder / f"{number:02d}"
             in_a_write = bool(number % 2)
-            where, after = kill(run, overrides, moments.uniform(0, seconds * (0.6 if in_a_write else 1)), in_a_write)
+            moment = moments.uniform(0, seconds * (0.6 if in_a_write else 1))
+            while (killed := kill(run, overrides, moment, in_a_write))[0] == ENDED:  # too late: that was no kill
+                shutil.rmtree(run)
+                moment /= 2
+            where, after = killed
             finish(run, overrides)
             found = compare(run, folder / "whole")
             rows.append(
