@@ -46,6 +46,7 @@ def test_the_same_command_has_the_same_folder():
     assert folder == planned("method=spg_plain", "--multirun", "seed=0,1").folder
     assert folder == planned("-m", "seed=0,1,2", "method=spg_plain").folder, "more seeds go on where fewer ended"
     assert folder == planned("-m", "seed=0,1", "method=spg_plain", "launcher=submitit_local").folder
+    assert folder == planned("-m", "seed=0,1", "method=spg_plain", "resume=auto").folder
     assert folder != planned("-m", "seed=0,1", "method=cam").folder
     assert planned("-m", "seed=0,1").folder == Path("runs/sweeps/seed")
 
@@ -72,6 +73,7 @@ def test_only_a_finished_run_of_the_same_config_counts(tiny_run, tmp_path):
     shutil.copytree(result.output_dir, folder)
     told = [*TINY, f"dataset.root={data}", "trainer.max_epochs=1", "logger=csv", f"output_dir={folder}"]
     assert jobs.is_finished(folder, compose("train", told))
+    assert jobs.is_finished(folder, compose("train", [*told, "resume=auto"]))
     with pytest.raises(UserError, match=r"moved holds a finished run of another config \(.*seed=0 there, 5 here\)"):
         jobs.is_finished(folder, compose("train", [*told, "seed=5"]))
     (folder / "provenance.json").unlink()

@@ -61,12 +61,15 @@ def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
 
 
 def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out."""
+    """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out.
+
+    The extra callbacks come first: they see a step before the config's do something with it.
+    """
     callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = make(cfg.trainer, _partial_=True)
     try:
-        trainer = make_trainer(callbacks=[*callbacks, *extra_callbacks], logger=make(cfg.logger))
+        trainer = make_trainer(callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger))
     except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
         raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)

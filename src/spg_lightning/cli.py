@@ -24,6 +24,7 @@ import spg_lightning
 from spg_lightning.errors import UserError, find_user_error, first_line, nearest
 from spg_lightning.jobs import is_job_of_a_sweep, run_job, tell_the_sweep
 from spg_lightning.processes import is_main, let_the_cause_speak
+from spg_lightning.resuming.stopping import Stopped
 from spg_lightning.sweeps import Sweep, plan, say
 
 T = TypeVar("T")
@@ -58,6 +59,12 @@ def run(verb: str) -> None:
             sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
     try:
         hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
+    except Stopped as stop:
+        let_the_cause_speak(mendable=True)
+        tell_the_sweep(str(stop))
+        if is_main():
+            print(stop, file=sys.stderr)
+        sys.exit(stop.code)
     except KeyboardInterrupt:
         if not is_job_of_a_sweep() and is_main():  # the sweep itself has a line for this
             print("stopped by hand", file=sys.stderr)

@@ -15,6 +15,7 @@ def quiet_lightning() -> None:
     for said in (
         ".*does not have many workers.*", ".*smaller than the logging interval.*", ".*exists and is not empty.*",
         ".*LeafSpec.*", ".*in eval mode at the start of training.*", ".*could not find the monitored key.*",
+        ".*dataloader is not resumable.*",  # the sampler is, see ProcessSampler.go_on_from
         ".*sync_dist=True.*",  # what is logged of an epoch is the same number in all processes
     ):  # fmt: skip
         warnings.filterwarnings("ignore", message=said)

@@ -1,6 +1,7 @@
 """Glue between records and Lightning: splits, loaders, and samplers that count every image once."""
 
 import math
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from spg_lightning.data.records import Records, Splits, hold_out
 from spg_lightning.data.transforms import test_transform, train_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.scan import scale_boxes
+from spg_lightning.resuming.stopping import SIGNALS
 
 
 class PhotoDataModule(pl.LightningDataModule):
@@ -52,6 +54,11 @@ class PhotoDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.val_share, self.on_broken, self.seed = val_share, on_broken, seed
         self.records: dict[str, Records] = {}
+        self.begin = (0, 0)
+
+    def go_on_from(self, epoch: int, batch: int) -> None:
+        """Begin with a batch of an epoch: the photos of the batches before it are not loaded."""
+        self.begin = (epoch, batch)
 
     def prepare_data(self) -> None:
         """Make what is made on first use (one process a machine)."""
@@ -106,8 +113,10 @@ class PhotoDataModule(pl.LightningDataModule):
             raise UserError(
                 f"dataset.batch_size={self.batch_size} is more than the {len(dataset)} training photos; choose a smaller one"
             )
-        sampler = SeededSampler(ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed), self.seed)
-        return self._loader(dataset, sampler, self.batch_size // processes, drop_last=True)
+        share = self.batch_size // processes
+        indices = ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed)
+        indices.go_on_from(self.begin[0], self.begin[1] * share)
+        return self._loader(dataset, SeededSampler(indices, self.seed), share, drop_last=True)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """Return the validation photos, each once over all processes."""
@@ -133,6 +142,7 @@ class PhotoDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=collate if alone or not drop_last else collate_some,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -155,6 +165,14 @@ class ProcessSampler(Sampler[int]):
     def __init__(self, size: int, rank: int, world_size: int, shuffle_seed: int | None = None) -> None:
         self.size, self.rank, self.world_size, self.shuffle_seed = size, rank, world_size, shuffle_seed
         self.epoch = 0
+        self.begin = (0, 0)
+
+    def go_on_from(self, epoch: int, seen: int) -> None:
+        """Leave out the first indices of an epoch, which have been seen. The epoch keeps its length for who counts it.
+
+        The epoch is set, too: Lightning starts the loader's workers, which ask for indices, before it sets it.
+        """
+        self.epoch, self.begin = epoch, (epoch, seen)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's shuffle; Lightning calls this."""
@@ -164,7 +182,8 @@ class ProcessSampler(Sampler[int]):
         if self.shuffle_seed is None:
             return iter(range(self.rank, self.size, self.world_size))
         order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
-        return iter(order[self.rank : len(self) * self.world_size : self.world_size].tolist())
+        seen = self.begin[1] if self.epoch == self.begin[0] else 0
+        return iter(order[self.rank : len(self) * self.world_size : self.world_size].tolist()[seen:])
 
     def __len__(self) -> int:
         if self.shuffle_seed is None:
@@ -195,6 +214,12 @@ class SeededSampler(Sampler[tuple[int, int]]):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+def leave_signals(worker: int) -> None:
+    """Let a loader's worker live on when its whole group is asked to end: the last step still needs its photos."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def collate_some(samples: list[Sample | None]) -> Batch:

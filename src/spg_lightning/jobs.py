@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.processes import is_main
+from spg_lightning.resuming.same_config import leaves
 from spg_lightning.sweeps import Job, Sweep, quoted, say
 
 ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: where a job's process writes why it failed
@@ -54,7 +54,8 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
 
 
 def is_finished(folder: Path, cfg: DictConfig) -> bool:
-    """Tell whether a folder holds the finished run of a config. Where they write to does not tell configs apart.
+    """Tell whether a folder holds the finished run of a config. Where they write to, and whether they went on, does not
+    tell configs apart.
 
     Raises:
         UserError: it holds the finished run of another config.
@@ -89,16 +90,9 @@ def _comparable(cfg: Any) -> dict[str, Any]:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     output_dir = str(plain.pop("output_dir"))
-    plain.pop("debug", None)
-    return {key: value.replace(output_dir, "") if isinstance(value, str) else value for key, value in _leaves(plain)}
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
-        for name, value in node.items():
-            yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, node
+    for key in ("debug", "resume", "checkpoint_every_steps"):
+        plain.pop(key, None)
+    return {key: value.replace(output_dir, "") if isinstance(value, str) else value for key, value in leaves(plain)}
 
 
 def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path) -> None:

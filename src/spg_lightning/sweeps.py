@@ -22,7 +22,7 @@ from spg_lightning.processes import started_by_torchrun
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
 MULTIRUN = ("-m", "--multirun")
 # overrides that choose where or how the runs are made, not which
-ASIDE = ("sweep", "launcher", "debug", "hydra")
+ASIDE = ("sweep", "launcher", "debug", "hydra", "resume", "checkpoint_every_steps")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Training: fit, evaluate, save, draw."""
 
+import errno
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from spg_lightning.build import build_data, build_module, build_network, build_trainer
 from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add_localization, read_checkpoint
+from spg_lightning.checkpoints.whole import WholeFiles
 from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
@@ -24,6 +26,12 @@ from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
 from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
+from spg_lightning.resuming.csv_log import LastingCSVLogger
+from spg_lightning.resuming.files import BEFORE_LAST, Position, find, last_good, set_aside
+from spg_lightning.resuming.finite import Finite
+from spg_lightning.resuming.keeper import Keeper
+from spg_lightning.resuming.stopping import Stopped, StopSignals
+from spg_lightning.sweeps import quoted
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +70,39 @@ def train(cfg: DictConfig) -> TrainResult:
 
     Raises:
         UserError: anything about the config, the data or the weights that the user has to mend.
+        Stopped: a signal asked to end; `resume=auto` goes on.
     """
+    folder = Path(cfg.output_dir)
+    with StopSignals() as signals:
+        try:
+            return _train(cfg, folder, signals)
+        except Stopped as stop:
+            raise Stopped(stop.signal, _how_to_go_on(stop, folder)) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(f"{folder}: {error.strerror}; make room, then go on with resume=auto") from error
+
+
+def _how_to_go_on(stop: Stopped, folder: Path) -> str:
+    if last_good(folder / "checkpoints") is None:
+        return f"stopped by {stop.signal.name} before a step was made"
+    return f"stopped by {stop.signal.name}; go on with the same command and resume=auto output_dir={quoted(folder)}"
+
+
+def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     quiet_lightning()
     started = datetime.now(UTC)
     if cfg.evaluate_weights not in ("last", "best"):
         raise UserError(f"evaluate_weights={cfg.evaluate_weights}: choose last or best")
-    folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
+    checkpoints = folder / "checkpoints"
+    position = find(cfg.resume, checkpoints, {str(key): value for key, value in plain.items()})
     if is_main():
+        if position is None:
+            set_aside(checkpoints)
         (folder / "provenance.json").unlink(missing_ok=True)  # it says that the run of this config.yaml is finished
         OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -85,7 +116,19 @@ def train(cfg: DictConfig) -> TrainResult:
         crop=data.crop,
         localization={},
     )
-    trainer = build_trainer(cfg, [DescribeCheckpoint(description), OwnNoise(cfg.seed)])
+    keeper = Keeper(checkpoints, cfg.checkpoint_every_steps, position, signals)
+    trainer = build_trainer(
+        cfg,
+        [
+            OwnNoise(cfg.seed),
+            Finite(checkpoints, cfg.trainer.log_every_n_steps),
+            keeper,
+            DescribeCheckpoint(description),
+        ],
+    )
+    trainer.strategy.checkpoint_io = WholeFiles()
+    if position is not None:
+        _go_on(position, trainer, data)
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -94,20 +137,22 @@ def train(cfg: DictConfig) -> TrainResult:
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
             logger.describe(description.config)
+    if position is None and is_main():  # an earlier run's best would pass for this one's
+        for name in ("best.ckpt", "last.ckpt"):
+            (checkpoints / name).unlink(missing_ok=True)
     failed = True
     try:
-        trainer.fit(module, datamodule=data)
-        if trainer.interrupted:
-            raise UserError(f"stopped by hand; what was trained so far is in {folder / 'checkpoints'}")
-        fit_seconds = (datetime.now(UTC) - started).total_seconds()
-        checkpoint = _checkpoint(trainer, folder, cfg.evaluate_weights)
+        trainer.fit(module, datamodule=data, ckpt_path=position.path if position else None, weights_only=True)
+        fit_seconds = keeper.seconds + (datetime.now(UTC) - started).total_seconds()
+        checkpoint = _checkpoint(trainer, checkpoints, cfg.evaluate_weights)
         if cfg.evaluate_weights == "best":
             _restore(module, checkpoint)
         evaluation = evaluate_module(trainer, module, data)
         if trainer.is_global_zero:
             # into the weights that were measured: a threshold is theirs alone
             add_localization(checkpoint, evaluation.score_map, evaluation.threshold)
-            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer)
+            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs)
+            (checkpoints / BEFORE_LAST).unlink(missing_ok=True)  # the last one stays, for more epochs
         failed = False
     except BaseException:
         end_other_processes(trainer)
@@ -129,6 +174,7 @@ def _report(
     started: datetime,
     fit_seconds: float,
     trainer: pl.Trainer,
+    legs: list[int],
 ) -> None:
     module.network.eval()  # Lightning has put it back into training mode, in which pictures would be others
     for logger in trainer.loggers:
@@ -144,6 +190,7 @@ def _report(
     facts = provenance(
         cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
         photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
+        resumed_after_steps=legs,
     )  # fmt: skip
     title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
     write_evaluation(
@@ -159,12 +206,25 @@ def _report(
     log.info("run folder: %s", folder)
 
 
+def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> None:
+    photos = len(data.records["train"]) if data.class_names == position.class_names else 0
+    if photos != position.photos:
+        raise UserError(
+            f"resume={position.path} was trained with {position.photos} photos of {len(position.class_names)} classes; "
+            f"the data set now has {len(data.records['train'])} of {len(data.class_names)}"
+        )
+    data.go_on_from(position.epoch, position.batch)
+    for logger in trainer.loggers:
+        if isinstance(logger, LastingCSVLogger):
+            logger.go_on_from(position.step)
+
+
 def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
-    path = folder / "checkpoints" / f"{which}.ckpt"
-    if not trainer.strategy.broadcast(path.is_file()):  # all processes save together or not at all
-        # too few steps for a validation, or the callback was taken out
-        path = folder / "checkpoints" / "last.ckpt"
-        trainer.save_checkpoint(path)
+    """Write the last weights; return the file of those that are asked for."""
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    trainer.save_checkpoint(last)
+    # too few steps for a validation, or the callback was taken out
+    path = best if which == "best" and trainer.strategy.broadcast(best.is_file()) else last
     return Path(trainer.strategy.broadcast(str(path)))  # torchrun's processes name their own folders, by the second
 
 

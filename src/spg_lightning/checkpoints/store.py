@@ -1,8 +1,6 @@
 """Checkpoints that describe themselves: from the file alone the network is rebuilt, without running code stored in it."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError, first_line
 
 KEY = "spg_lightning"
@@ -51,16 +50,9 @@ class DescribeCheckpoint(pl.Callback):
 
 def add_localization(path: Path, score_map: str, threshold: float) -> None:
     """Write the map and threshold chosen on validation into a checkpoint; the file is replaced whole or not at all."""
-    checkpoint = _read(path)
+    checkpoint = read_whole(path)
     checkpoint[KEY]["localization"] = {"score_map": score_map, "threshold": threshold}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    os.close(handle)
-    try:
-        torch.save(checkpoint, temporary)
-        Path(temporary).chmod(path.stat().st_mode)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(checkpoint, path)
 
 
 def read_checkpoint(path: str | Path) -> tuple[Description, dict[str, Tensor]]:
@@ -69,7 +61,7 @@ def read_checkpoint(path: str | Path) -> tuple[Description, dict[str, Tensor]]:
     Raises:
         UserError: no such file, damaged, or not a checkpoint of this package.
     """
-    checkpoint = _read(Path(path).expanduser())
+    checkpoint = read_whole(Path(path).expanduser())
     said = checkpoint[KEY]
     description = Description(
         config=said["config"],
@@ -93,7 +85,12 @@ def write_weights(path: Path, description: Description, state_dict: dict[str, Te
     temporary.replace(path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_whole(path: Path) -> dict[str, Any]:
+    """Return all that a checkpoint holds.
+
+    Raises:
+        UserError: no such file, damaged, or not a checkpoint of this package.
+    """
     if not path.is_file():
         raise UserError(f"checkpoint={path}: no such file; training writes checkpoints/last.ckpt in its run folder")
     try:

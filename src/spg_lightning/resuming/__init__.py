@@ -1,0 +1,1 @@
+"""A run that was cut off goes on as if it had not been."""

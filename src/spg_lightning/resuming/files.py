@@ -1,0 +1,130 @@
+"""The checkpoints a run goes on with: where they are, which one is taken, and whether it is of this run."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spg_lightning.checkpoints.store import KEY, read_whole
+from spg_lightning.checkpoints.whole import write_whole
+from spg_lightning.errors import UserError
+from spg_lightning.resuming.same_config import differences, lengths
+
+log = logging.getLogger(__name__)
+
+LAST, BEFORE_LAST, ABANDONED = "resume.ckpt", "resume.previous.ckpt", "abandoned.ckpt"
+STATE = "resume"  # the part of a checkpoint that no other checkpoint has
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run goes on.
+
+    Attributes:
+        path: of the checkpoint.
+        step: how many steps have been made.
+        epoch, batch: the next batch: of this epoch, and so many of it have been seen.
+        between_epochs: saved after an epoch, before the next one's loader was started.
+        noise: the generators of each process.
+        seconds: that the training has taken.
+        legs: the steps at which it went on before.
+        photos: how many there were to train with.
+        class_names: in the order of the labels.
+    """
+
+    path: Path
+    step: int
+    epoch: int
+    batch: int
+    between_epochs: bool
+    noise: list[dict[str, Any]]
+    seconds: float
+    legs: list[int]
+    photos: int
+    class_names: tuple[str, ...]
+
+
+def keep(checkpoint: dict[str, Any], folder: Path) -> None:
+    """Write a checkpoint as the last one; the one of before stays beside it."""
+    write_whole(checkpoint, folder / LAST, folder / BEFORE_LAST)
+
+
+def last_good(folder: Path) -> Path | None:
+    """Return the newest checkpoint to go on with, if there is one."""
+    return next((folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()), None)
+
+
+def set_aside(folder: Path) -> None:
+    """Move an unfinished run's checkpoint out of the way of a new one, which `resume=auto` would mistake it for."""
+    found = last_good(folder)
+    if found is None:
+        return
+    found.replace(folder / ABANDONED)
+    (folder / BEFORE_LAST).unlink(missing_ok=True)
+    log.warning("an earlier run was here; it can be gone on with by resume=%s", folder / ABANDONED)
+
+
+def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position | None:
+    """Return where to go on, None for a fresh start; one line says which.
+
+    Args:
+        resume: None, "auto" for the last whole checkpoint in `folder`, or a file.
+        folder: the run's checkpoints.
+        config: of this run, resolved.
+
+    Raises:
+        UserError: no checkpoint that is whole, or one of another config.
+    """
+    if resume is None:
+        return None
+    auto = resume == "auto"
+    paths = [folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()]
+    if auto and not paths:
+        log.info("resume=auto: no checkpoint to go on with in %s; starts anew", folder)
+        return None
+    path, checkpoint = _first_whole(paths) if auto else _named(Path(resume).expanduser())
+    there = checkpoint[KEY]["config"]
+    if other := differences(there, config):
+        raise UserError(
+            f"resume={resume}: {path} is of another config ({other[0]}{_more(other)}); "
+            "give the same overrides, or choose another folder with output_dir=..., or start anew with resume=null"
+        )
+    state = checkpoint[STATE]
+    log.info("goes on after step %d (epoch %d, batch %d): %s", state["step"], state["epoch"], state["batch"], path)
+    if longer := lengths(there, config):
+        log.warning("%s: from here on the schedule follows the new length", longer[0])
+    return Position(path=path, class_names=tuple(checkpoint[KEY]["class_names"]), **state)
+
+
+def _first_whole(paths: list[Path]) -> tuple[Path, dict[str, Any]]:
+    said = []
+    for path in paths:
+        try:
+            checkpoint = _read(path)
+        except UserError as error:
+            said.append(str(error))
+            continue
+        if said:
+            log.warning("%s; the one before it is taken", said[0])
+        return path, checkpoint
+    raise UserError(f"resume=auto: {said[0]}; no other one is whole; start anew with resume=null")
+
+
+def _named(path: Path) -> tuple[Path, dict[str, Any]]:
+    try:
+        return path, _read(path)
+    except UserError as error:
+        other = path.with_name(BEFORE_LAST)
+        hint = f"; resume={other} is the one before it" if path.name == LAST and other.is_file() else ""
+        raise UserError(f"resume: {error}{hint}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    checkpoint = read_whole(path)
+    if STATE not in checkpoint:
+        raise UserError(f"{path} holds weights, not how to go on; give a run's checkpoints/{LAST}, or resume=auto")
+    return checkpoint
+
+
+def _more(other: list[str]) -> str:
+    return f", and {len(other) - 1} more" if len(other) > 1 else ""

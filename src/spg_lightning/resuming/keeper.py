@@ -1,0 +1,131 @@
+"""The callback that writes the checkpoints a run goes on with, and that goes on."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from spg_lightning.datamodule import PhotoDataModule
+from spg_lightning.errors import UserError
+from spg_lightning.resuming.files import STATE, Position, keep
+from spg_lightning.resuming.loops import at_rest, batches_done, skips_a_validation
+from spg_lightning.resuming.noise import noise_state, restore_noise
+from spg_lightning.resuming.stopping import Stopped, StopSignals
+
+log = logging.getLogger(__name__)
+
+
+class Keeper(pl.Callback):
+    """Saves before a batch, when nothing of it has happened yet; has to be the first of the callbacks.
+
+    Args:
+        folder: for the checkpoints.
+        every_steps: between two of them.
+        position: where this run goes on, None for a fresh one.
+        signals: that ask to end; the run saves and raises `Stopped`.
+    """
+
+    def __init__(self, folder: Path, every_steps: int, position: Position | None, signals: StopSignals) -> None:
+        if every_steps < 1:
+            raise UserError(f"checkpoint_every_steps={every_steps}: choose a positive number of steps")
+        self.folder, self.every_steps, self.position, self.signals = folder, every_steps, position, signals
+        self.saved_step = position.step if position else None
+        self.legs = [*position.legs, position.step] if position else []
+        self.seconds = position.seconds if position else 0.0
+        self.began = time.monotonic()
+        self._to_restore = position
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.began = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """From now on a signal waits for the end of the step."""
+        self.signals.install()
+        self.signals.patient = True
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning, which takes them at each of its calls."""
+        self.signals.install()
+
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take them back here, too."""
+        self.signals.install()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Go on, or save if it is time to; end if asked to."""
+        if self._to_restore:
+            self._restore(trainer)
+        stop = self._asked(trainer)
+        step = trainer.global_step
+        whole = batches_done(trainer) % trainer.accumulate_grad_batches == 0  # no gradients are waiting for more
+        if whole and step != self.saved_step and (stop or (step and step % self.every_steps == 0)):
+            self._save(trainer, between_epochs=False)
+        if whole and stop:
+            raise Stopped(self.signals.asked or 15)  # 15: another process was asked
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save the end: the evaluation may be cut off, too, or more epochs be wanted."""
+        if trainer.global_step != self.saved_step:
+            self._save(trainer, between_epochs=batches_done(trainer) >= trainer.num_training_batches)
+        self.signals.patient = False
+        if self._asked(trainer):
+            raise Stopped(self.signals.asked or 15)
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        # the processes end together, or one would wait for the other's gradients
+        asked = self.signals.asked is not None
+        return bool(trainer.strategy.reduce_boolean_decision(asked, all=False)) if trainer.world_size > 1 else asked
+
+    def _restore(self, trainer: pl.Trainer) -> None:
+        assert self._to_restore is not None
+        noise, between_epochs, self._to_restore = self._to_restore.noise, self._to_restore.between_epochs, None
+        if len(noise) == trainer.world_size:
+            restore_noise(noise[trainer.global_rank], trainer.strategy.root_device)
+            data: PhotoDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            if between_epochs and data.num_workers == 0:
+                torch.empty((), dtype=torch.int64).random_()  # as a loader draws at the start of an epoch
+        elif trainer.is_global_zero:
+            log.warning(
+                "%d processes then, %d now: dropout and the like draw other random numbers",
+                len(noise),
+                trainer.world_size,
+            )
+
+    def _save(self, trainer: pl.Trainer, between_epochs: bool) -> None:
+        noise: list[Any] = [noise_state(trainer.strategy.root_device)]
+        if trainer.world_size > 1:
+            own, noise = noise[0], [None] * trainer.world_size
+            torch.distributed.all_gather_object(noise, own)
+        for logger in trainer.loggers:
+            logger.save()  # what was logged before this step is on the disk when the checkpoint is
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        loops = at_rest(trainer, checkpoint["loops"]["fit_loop"], between_epochs)
+        batch = 0 if between_epochs else batches_done(trainer)
+        loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= skips_a_validation(trainer, batch, between_epochs)
+        data: PhotoDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint[STATE] = {
+            "step": trainer.global_step,
+            "epoch": loops["epoch_progress"]["current"]["processed"],
+            "batch": batch,
+            "between_epochs": between_epochs,
+            "noise": noise,
+            "seconds": self.seconds + time.monotonic() - self.began,
+            "legs": self.legs,
+            "photos": len(data.records["train"]),
+        }
+        self._write(trainer, checkpoint)
+        trainer.strategy.barrier("resume.ckpt")
+
+    def _write(self, trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+        if trainer.is_global_zero:
+            try:
+                keep(checkpoint, self.folder)
+            except UserError as error:  # two days of training are worth more than one checkpoint
+                kept = f"the one of step {self.saved_step} stays" if self.saved_step else "there is none yet"
+                log.warning("%s; %s; the training goes on", error, kept)
+                return
+        self.saved_step = trainer.global_step

@@ -1,0 +1,55 @@
+"""Whether a run may go on with a checkpoint: what tells two configs apart, and what may differ."""
+
+from collections.abc import Iterator
+from typing import Any
+
+# where and on what a run is made, what is written beside it: none of it changes the weights of a step
+FREE = (
+    "resume", "checkpoint_every_steps", "output_dir", "debug", "launcher", "logger", "callbacks", "trainer",
+    "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.eval_batch_size",
+    "dataset.root", "data.reader.root",
+)  # fmt: skip
+# of the trainer's keys those that do
+BOUND = tuple(
+    f"trainer.{name}"
+    for name in (
+        "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
+        "limit_val_batches", "check_val_every_n_epoch", "val_check_interval", "sync_batchnorm", "overfit_batches",
+        "fast_dev_run",
+    )
+)  # fmt: skip
+LENGTH = ("dataset.max_epochs", "trainer.max_epochs", "trainer.max_steps")  # a run may be made longer
+
+
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of a plain config that hold no further ones, with their values."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, node
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Return, as `key=value there, value here`, what forbids that a run goes on with a checkpoint of another config."""
+    one, other = dict(leaves(there)), dict(leaves(here))
+    return [
+        _said(key, one, other)
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key) and not _may_differ(key)
+    ]
+
+
+def lengths(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Return which limits of the training differ."""
+    one, other = dict(leaves(there)), dict(leaves(here))
+    return [_said(key, one, other) for key in LENGTH if one.get(key) != other.get(key)]
+
+
+def _said(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:
+    return f"{key}={there.get(key)} there, {here.get(key)} here"
+
+
+def _may_differ(key: str) -> bool:
+    free = any(key == name or key.startswith(f"{name}.") for name in FREE)
+    return key in LENGTH or (free and not key.startswith(BOUND))

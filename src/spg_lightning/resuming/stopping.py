@@ -1,0 +1,59 @@
+"""Signals that ask a run to end: it finishes its step, saves, and says how to go on. Light to import."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+# Ctrl-C; preemption and scancel; what `sbatch --signal=USR1@120` sends ahead of the time limit
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(BaseException):
+    """A run was asked to end. No `Exception`: nobody on the way out takes it for a mistake of his own.
+
+    Attributes:
+        signal: that asked.
+        code: to exit with, as a shell has it: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1.
+    """
+
+    def __init__(self, number: int, line: str = "") -> None:
+        super().__init__(line)
+        self.signal = signal.Signals(number)
+        self.code = 128 + number
+
+
+class StopSignals:
+    """Catches the signals inside a `with`.
+
+    Attributes:
+        asked: the first signal that came while the run was patient, None before.
+        patient: true while the run looks at `asked` at every step; else a signal raises `Stopped` on the spot.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.patient = False
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # Python lets nobody else
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def install(self) -> None:
+        """Take the signals over; again wherever Lightning, which talks to the other processes in its handler, took them."""
+        for number in self._before:
+            signal.signal(number, self._come)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        if not self.patient:
+            raise Stopped(number)
+        if self.asked is None:
+            self.asked = number
+        elif number == signal.SIGINT:  # the second Ctrl-C: now
+            raise Stopped(number)
