@@ -79,7 +79,7 @@ def write_gallery(
             panels.append((f"mask for {name.upper()}", overlay.mask(photo, nearest.astype(np.int8))))
         if score_map != "attention":
             panels.append((f"score map: {score_map}", overlay.heat(photo, enlarged(best))))
-        final = [*true_boxes, ([c * scale for c in box], overlay.FOUND, f"IoU {iou:.2f}")]
+        final = [*true_boxes, ([c * scale for c in box], overlay.FOUND, f"IoU {iou:.2f}" if len(truth) else "")]
         panels.append((short_name(predicted), overlay.boxes(photo, final)))
         row = overlay.strip(panels, SIDE)
         path = folder / f"{records.image_id(index).replace('/', '_')}.png"
