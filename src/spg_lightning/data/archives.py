@@ -63,6 +63,8 @@ def _untar(path: Path, folder: Path) -> None:
                 archive.extract(member, folder, filter="data")  # no links out, no devices, no foreign owners or modes
             except tarfile.FilterError as error:
                 raise UserError(f"archive={path}: {member.name}: {first_line(error)}; refused") from error
+        while archive.fileobj is not None and archive.fileobj.read(1 << 20):  # to the end: its checksum stands there
+            pass
 
 
 def _unzip(path: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Where the package keeps what it makes: in the user's cache, or with the data."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -55,7 +56,10 @@ def write(root: Path, name: str, parts: Iterable[bytes]) -> Path:
         Path(temporary).unlink(missing_ok=True)
     for other in places(root):
         if other != place:
-            (other / name).unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # a folder that cannot be written: the fingerprint keeps a stale file out
+                (other / name).unlink(missing_ok=True)
     return place / name
 
 

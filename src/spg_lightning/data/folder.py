@@ -81,12 +81,14 @@ def read_folder(
     if split not in SPLITS:
         raise UserError(f"dataset.reader.split={split}: choose from {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     audit = audit or Audit.of(folder)
-    found = _table(folder, labels) if labels else _class_folders(folder, split)
+    annotations = {Path(name).parts[0] for name in ([boxes] if isinstance(boxes, str) else boxes or ())}
+    found = _table(folder, labels) if labels else _class_folders(folder, split, annotations)
     images = list(found.classes)
     sizes, good = measure(folder, images, found.source, audit, upright)
     found_boxes = read_boxes(folder, boxes, images, sizes, good, audit) if boxes else {}
     if audit.collect:  # a photo whose box is wrong is as good as one that cannot be read
-        good &= [audit.name(folder / image) not in audit.found.values() for image in images]
+        wrong = set(audit.found.values())
+        good &= np.array([audit.name(folder / image) not in wrong for image in images])
     names = sorted(set(found.classes.values()), key=_in_order)
     labels_of = [names.index(found.classes[image]) for image in images]
     parts = found.parts or _shares(found.classes, good, images, names, shares, seed, split, root)
@@ -97,8 +99,8 @@ def read_folder(
     return Splits(by_part["train"], by_part["val"] if len(by_part["val"]) else None, by_part["test"])
 
 
-def _class_folders(root: Path, split: str) -> Listing:
-    """List <root>/<class>/<photo>, or the same below train, val and test."""
+def _class_folders(root: Path, split: str, others: set[str]) -> Listing:
+    """List <root>/<class>/<photo>, or the same below train, val and test; folders called as in `others` are no classes."""
     if split == "column":
         raise UserError("dataset.reader.split=column: the column stands in a table; give labels=<file.csv>, too")
     there = [part for part in PARTS if (root / part).is_dir()]
@@ -111,6 +113,8 @@ def _class_folders(root: Path, split: str) -> Listing:
     for part in there if in_parts else [""]:
         for folder in _folders(root / part):
             photos = _photos(folder)
+            if not photos and folder.name in others:
+                continue
             if not photos:
                 raise UserError(f"{folder} is a class without photos; fill it, or take the folder away")
             for photo in photos:
@@ -129,8 +133,10 @@ def _folders(root: Path) -> list[Path]:
 def _photos(folder: Path) -> list[str]:
     names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PHOTO_ENDINGS and not p.name.startswith("."))
     for name in [folder.name, *names]:
-        if not name.isprintable():
-            raise UserError(f"{folder / name!r}: the name is not UTF-8 text; rename it")
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # Python's stand-in for bytes that are no text
+            raise UserError(f"{folder / name!r}: the name is not UTF-8 text; rename it") from None
     return names
 
 

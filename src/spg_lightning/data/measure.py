@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from spg_lightning.data.audit import Audit
 from spg_lightning.data.lists import is_inside
+from spg_lightning.errors import UserError
 
 TOLERANCE = 1.0  # pixels a box may stick out (rounding in scaled copies of a data set); it is clipped to the photo
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap width and height
@@ -47,9 +48,8 @@ def measure(
             else:
                 sizes[i] = found
 
-    for name in images:
-        if not is_inside(name):
-            audit.add(f"{listed_in}: {name} lies outside {folder}; refused")
+    if outside := next((name for name in images if not is_inside(name)), None):
+        raise UserError(f"{listed_in}: {outside} lies outside {folder}; refused")
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(0, len(images), CHUNK)))
     ordered = {folder / name: findings[folder / name] for name in images if folder / name in findings}
