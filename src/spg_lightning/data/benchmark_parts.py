@@ -96,7 +96,8 @@ def read_part(
     lists = Path(metadata).expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the one that the image ids of {lists} are relative to")
-    records = read_benchmark(lists, masks or (folder if with_truth and _names_masks(lists) else None), with_truth)
+    mask_root = (masks or (folder if _names_masks(lists) else None)) if with_truth else None
+    records = read_benchmark(lists, mask_root, with_truth)
     if class_names is not None:
         if len(records.class_names) > len(class_names):
             raise UserError(
@@ -104,7 +105,6 @@ def read_part(
                 "classes, counted from 0; correct it"
             )
         records = replace(records, class_names=tuple(class_names))
-    mask_root = records.root
     sizes, good = measure(folder, records.images, str(lists / "image_ids.txt"), audit, upright=False)
     boxes, counts = [], np.zeros(len(records), dtype=np.int64)
     for index in np.flatnonzero(good).tolist():
@@ -127,16 +127,16 @@ def read_part(
     for names in (records.masks, [(name,) for name in records.ignored if name]):
         for group in names:
             if not all(map(is_inside, group)):
-                raise UserError(f"{lists / 'localization.txt'}: {group[0]} lies outside {mask_root}; refused")
-    relative = mask_root != folder  # records have one root: masks from elsewhere are named in full
+                raise UserError(f"{lists / 'localization.txt'}: {group[0]} lies outside {records.root}; refused")
+    relative = records.root != folder  # records have one root: masks from elsewhere are named in full
     measured = replace(
         records,
         root=folder,
         sizes=sizes,
         boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
         box_offsets=np.concatenate([[0], np.cumsum(counts)]),
-        masks=[tuple(str(mask_root.absolute() / n) for n in g) for g in records.masks] if relative else records.masks,
-        ignored=[str(mask_root.absolute() / n) if n else "" for n in records.ignored] if relative else records.ignored,
+        masks=[tuple(str(records.root.absolute() / n) for n in g) for g in records.masks] if relative else records.masks,
+        ignored=[str(records.root.absolute() / n) if n else "" for n in records.ignored] if relative else records.ignored,
     )
     return measured.take(np.flatnonzero(good))
 
