@@ -52,7 +52,7 @@ def test_a_layout_is_prepared_trained_on_and_evaluated(tmp_path, name, caplog):
     prepared = prepare(compose("prepare", [*dataset(words), f"output_dir={tmp_path / 'p'}"]))
     assert prepared.index.is_file()
     assert not prepared.findings
-    run = ["stem.map_size=14", "trainer.max_epochs=1", "gallery_images=1", "report_images=1"]
+    run = ["trainer.max_epochs=1", "gallery_images=1", "report_images=1"]
     result = train(compose("train", [*SETTINGS, *words, *run, f"output_dir={tmp_path / 'run'}"]))
     assert result.metrics["test/num_images"] == len(prepared.splits.test)
     overrides = [f"checkpoint={result.checkpoint}", "num_workers=0", "num_thresholds=50", "accelerator=cpu"]
@@ -131,7 +131,7 @@ def test_real_photos_as_a_folder_with_coco_boxes_give_the_same_numbers(tmp_path)
         (small / f"{name}.txt").write_text("\n".join(lines) + "\n")
     (root / "labels.csv").write_text("".join(f"{image},{labels[image]},{part}\n" for image, part in chosen))
     (root / "boxes.json").write_text(json.dumps(coco({image: found[image] for image, _ in chosen})))
-    run = ["trainer.max_steps=2", "trainer.max_epochs=5", "gallery_images=0", "report_images=0", "stem.map_size=14"]
+    run = ["trainer.max_steps=2", "trainer.max_epochs=5", "gallery_images=0", "report_images=0"]
     as_folder = [f"dataset.root={root}", "dataset.reader.labels=labels.csv", "dataset.reader.boxes=boxes.json"]
     numbers = [
         train(compose("train", [*SETTINGS, *words, *run, f"output_dir={tmp_path / words[0][8:]}"])).metrics

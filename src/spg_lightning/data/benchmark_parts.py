@@ -135,8 +135,12 @@ def read_part(
         sizes=sizes,
         boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
         box_offsets=np.concatenate([[0], np.cumsum(counts)]),
-        masks=[tuple(str(records.root.absolute() / n) for n in g) for g in records.masks] if relative else records.masks,
-        ignored=[str(records.root.absolute() / n) if n else "" for n in records.ignored] if relative else records.ignored,
+        masks=[tuple(str(records.root.absolute() / n) for n in g) for g in records.masks]
+        if relative
+        else records.masks,
+        ignored=[str(records.root.absolute() / n) if n else "" for n in records.ignored]
+        if relative
+        else records.ignored,
     )
     return measured.take(np.flatnonzero(good))
 
