@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from spg_lightning.checkpoints import import_published
     from spg_lightning.cli import compose
     from spg_lightning.conversion import convert
-    from spg_lightning.data import PhotoDataset, Records, read_benchmark, read_cub, read_toybirds
+    from spg_lightning.data import (
+        PhotoDataset,
+        Records,
+        read_benchmark,
+        read_benchmark_parts,
+        read_cub,
+        read_folder,
+        read_ilsvrc,
+        read_toybirds,
+    )
     from spg_lightning.datamodule import PhotoDataModule
     from spg_lightning.errors import UserError
     from spg_lightning.evaluation import evaluate
     from spg_lightning.localization import LocalizationMetric, floors, scan
     from spg_lightning.module import SPGModule
     from spg_lightning.prediction import Prediction, predict
+    from spg_lightning.preparation import Prepared, prepare
     from spg_lightning.results import Evaluation
     from spg_lightning.spg import SPGNetwork, SPGOutput, Thresholds, spg_loss
     from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem, ResNet50Stem, Stem, TimmStem, VGG16Stem
@@ -31,13 +41,23 @@ _HOME = {
     "checkpoints": ("import_published",),
     "cli": ("compose",),
     "conversion": ("convert",),
-    "data": ("PhotoDataset", "Records", "read_benchmark", "read_cub", "read_toybirds"),
+    "data": (
+        "PhotoDataset",
+        "Records",
+        "read_benchmark",
+        "read_benchmark_parts",
+        "read_cub",
+        "read_folder",
+        "read_ilsvrc",
+        "read_toybirds",
+    ),
     "datamodule": ("PhotoDataModule",),
     "errors": ("UserError",),
     "evaluation": ("evaluate",),
     "localization": ("LocalizationMetric", "floors", "scan"),
     "module": ("SPGModule",),
     "prediction": ("Prediction", "predict"),
+    "preparation": ("Prepared", "prepare"),
     "results": ("Evaluation",),
     "spg": ("SPGNetwork", "SPGOutput", "Thresholds", "spg_loss"),
     "stems": ("EfficientNetLite0Stem", "InceptionV3Stem", "ResNet50Stem", "Stem", "TimmStem", "VGG16Stem"),
@@ -54,6 +74,7 @@ __all__ = [
     "PhotoDataModule",
     "PhotoDataset",
     "Prediction",
+    "Prepared",
     "Records",
     "Report",
     "ResNet50Stem",
@@ -77,8 +98,12 @@ __all__ = [
     "import_published",
     "load_network",
     "predict",
+    "prepare",
     "read_benchmark",
+    "read_benchmark_parts",
     "read_cub",
+    "read_folder",
+    "read_ilsvrc",
     "read_toybirds",
     "report",
     "scan",

@@ -1,5 +1,6 @@
 """The verb `evaluate`: a checkpoint's network, or any method's score maps, through the same metrics and report."""
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +24,21 @@ from spg_lightning.results import Evaluation, choose_map, conclude, image_result
 from spg_lightning.score_maps import look
 from spg_lightning.spg.network import SPGNetwork
 
+log = logging.getLogger(__name__)
+
 
 def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: PhotoDataModule) -> Evaluation:
     """Run val and test once each, for all of the module's score maps."""
     trainer.validate(module, datamodule=data, verbose=False)
     module.keep = choose_map(module.curves["val"])  # of this map, results by image
     trainer.test(module, datamodule=data, verbose=False)
-    truth = {split: data.ground_truth(split, list(range(len(data.records[split])))) for split in ("val", "test")}
+    truth = {
+        split: data.ground_truth(split, list(range(len(data.records[split]))))
+        for split in ("val", "test")
+        if len(data.records[split].boxes)
+    }
+    if not len(data.records["test"].boxes) and not data.records["test"].masks:
+        log.warning("the test photos have neither boxes nor masks: localization is not measured, classification alone")
     found = conclude(module.curves["test"], module.curves["val"], truth, data.frame)
     kept = module.kept
     names, frames = data.class_names, dict.fromkeys(kept.scans, data.frame)

@@ -14,6 +14,7 @@ from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.localization.metrics import Curves, LocalizationMetric
 from spg_lightning.localization.scan import Scan
+from spg_lightning.results import validation_numbers
 from spg_lightning.score_maps import choose, look
 from spg_lightning.spg.guidance import mask_shares
 from spg_lightning.spg.losses import masks_of
@@ -128,16 +129,12 @@ class SPGModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Keep the curves; log errors at the thresholds that are best on these photos."""
-        curves = self._keep("val")
-        best = {name: 100 - float(c.accuracy("gt_known").max()) for name, c in curves.items()}
-        for name, error in best.items():
-            self.log(f"val/{name}/gt_known_error", error)
-        any_map = next(iter(curves.values()))
-        self.log("val/gt_known_error", min(best.values()))
-        classification = 100 - 100 * any_map.top1 / max(any_map.num_images, 1)
-        self.log("val/cls_top1_error", classification)
+        numbers = validation_numbers(self._keep("val"))
+        self.log_dict({f"val/{name}": value for name, value in numbers.items()})
         # the progress bar is narrow
-        self.log_dict({"gt_err": min(best.values()), "cls_err": classification}, prog_bar=True, logger=False)
+        short = {"gt_err": "gt_known_error", "cls_err": "cls_top1_error"}
+        bar = {name: numbers[key] for name, key in short.items() if key in numbers}
+        self.log_dict(bar, prog_bar=True, logger=False)
 
     def on_test_epoch_end(self) -> None:
         """Keep the curves; what they mean is decided with the threshold from validation."""

@@ -9,9 +9,11 @@ from jaxtyping import Int
 from spg_lightning.data.records import Records
 from spg_lightning.localization.floors import floors
 from spg_lightning.localization.metrics import Curves, summarize
+from spg_lightning.localization.pixels import pixel_average_precision
 from spg_lightning.localization.scan import Scan, box_in_photo
 
 Boxes = Sequence[Int[np.ndarray, "n 4"]]
+USUAL_THRESHOLD = 0.2  # where nothing tells a better one: class activation maps' own (Zhou et al., 2016)
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ImageResult:
         index: in the records of the test part.
         image: its id. label: its class. predicted: the most probable class, "" where unknown.
         box: x0 y0 x1 y1 of the largest contour at the evaluation's threshold, in pixels of the photo.
-        iou: with the nearest ground-truth box, pixels counted inclusively in the map's frame.
+        iou: with the nearest ground-truth box, pixels counted inclusively in the map's frame; NaN where there is none.
     """
 
     index: int
@@ -38,8 +40,8 @@ class Evaluation:
     """The outcome.
 
     Attributes:
-        score_map: of the smallest GT-known error on val, among those evaluated; "" for maps from elsewhere.
-        threshold: of that map, on val; where there is no val, the best on test itself.
+        score_map: of the smallest error on val, among those evaluated, see `choose_map`; "" for maps from elsewhere.
+        threshold: of that map, on val; where there is no val, the best on test itself; without boxes `USUAL_THRESHOLD`.
         per_map: score map -> "<split>/<name>" -> number.
         floors: "test/floor_..." -> number.
         curves: split -> score map -> counts at all thresholds.
@@ -65,8 +67,31 @@ class Evaluation:
 
 
 def choose_map(val: Mapping[str, Curves]) -> str:
-    """Return the score map with the highest GT-known accuracy at its best threshold."""
-    return max(val, key=lambda name: val[name].accuracy("gt_known").max())
+    """Return the score map that localizes best; where nothing can tell, the first: the one the paper localizes with."""
+    return min(val, key=lambda name: localization_error(val[name]) or 0.0)
+
+
+def localization_error(curves: Curves) -> float | None:
+    """Return a score map's GT-known error at its best threshold; where there are only masks, 100 - PxAP; without, None."""
+    if curves.num_boxed:
+        return 100 - float(curves.accuracy("gt_known").max())
+    return 100 - pixel_average_precision(curves.pixels) if curves.pixels[1].any() else None
+
+
+def validation_numbers(curves: Mapping[str, Curves]) -> dict[str, float]:
+    """Return what a validation logs, by name without "val/".
+
+    `gt_known_error` where there are boxes, of each map and the best; `cls_top1_error`; `objective`, what tells the best
+    weights: the best map's localization error, or where none is known the classification error.
+    """
+    any_map = next(iter(curves.values()))
+    errors = {name: error for name, c in curves.items() if (error := localization_error(c)) is not None}
+    out = {"cls_top1_error": 100 - 100 * any_map.top1 / max(any_map.num_images, 1)}
+    if any_map.num_boxed:
+        out |= {f"{name}/gt_known_error": error for name, error in errors.items()}
+        out["gt_known_error"] = min(errors.values())
+    out["objective"] = min(errors.values()) if errors else out["cls_top1_error"]
+    return out
 
 
 def conclude(
@@ -79,7 +104,7 @@ def conclude(
 
     Args:
         test, val: score map -> counts; without `val` thresholds are chosen on test, and only oracle numbers are given.
-        truth: split -> ground-truth boxes of each image in the frame; splits without boxes are left out.
+        truth: split -> ground-truth boxes of each image in the frame; images and splits without boxes may be left out.
         frame: width and height that boxes are compared in.
     """
     chosen = choose_map(val or test)
@@ -89,10 +114,14 @@ def conclude(
         of_val = {f"val/{k.removesuffix('_oracle')}": v for k, v in summarize(val[name], None).items()} if val else {}
         of_test = {f"test/{k}": v for k, v in summarize(test[name], val[name] if val else None).items()}
         per_map[name] = {**of_val, **of_test}
-    blind = floors(truth["test"], truth.get("val"), frame) if "test" in truth else {}
+    boxed = {split: [boxes for boxes in of_split if len(boxes)] for split, of_split in truth.items()}
+    blind = floors(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
+    known = ("threshold", "threshold_oracle")
     return Evaluation(
         score_map=chosen,
-        threshold=per_map[chosen].get("test/threshold", per_map[chosen].get("test/threshold_oracle", 0.0)),
+        threshold=next(
+            (per_map[chosen][f"test/{k}"] for k in known if f"test/{k}" in per_map[chosen]), USUAL_THRESHOLD
+        ),
         per_map=per_map,
         floors={f"test/{name}": value for name, value in blind.items()},
         curves={"val": val, "test": test} if val else {"test": test},
@@ -118,5 +147,6 @@ def image_results(
         inside, iou = scans[index].at(threshold)
         box = box_in_photo(inside, frames[index], (int(records.sizes[index][0]), int(records.sizes[index][1])))
         label = records.class_names[int(records.labels[index])]
+        iou = iou if len(records.boxes_of(index)) else float("nan")
         results.append(ImageResult(index, records.image_id(index), label, predicted.get(index, ""), box, iou))
     return tuple(results)

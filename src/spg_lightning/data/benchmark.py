@@ -11,12 +11,13 @@ localization.txt   <image id>,<x0>,<y0>,<x1>,<y1> in pixels of the photo, severa
 The image id is the photo's path below the data set's folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from spg_lightning.data.lists import is_inside, read_lines
 from spg_lightning.data.records import Records, drop_photo_ending
 from spg_lightning.errors import UserError
 
@@ -27,33 +28,45 @@ ROWS = {
     "image_sizes.txt": "<image id>,<width>,<height>",
     "localization.txt": "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
 }
+LISTS = tuple(ROWS)
+LABELS = ("image_ids.txt", "class_labels.txt")  # what photos to train on need
 MOST_CLASSES, FARTHEST = 10**6, 1e6  # beyond lies a slip, not a class or a pixel
 MANY = "<image id>,<class>,<second class>, ..."
 
 
-def read_benchmark(metadata: str | Path, masks: str | Path | None = None) -> Records:
+def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_truth: bool = True) -> Records:
     """Return the images of one split. Their `images` are the image ids.
 
     Args:
         metadata: folder with the four files.
         masks: folder of the mask files, where localization.txt names masks; where it has boxes, a folder with one mask an
             image, <image id without its extension>.png.
+        with_truth: false for photos to train on, of which nothing but the class has to be known; boxes are read where they
+            are, masks are not.
 
     Raises:
         UserError: a file is missing, a row cannot be read (file and line are named), or an image lacks ground truth.
     """
     folder = Path(metadata).expanduser()
     for name, rows in ROWS.items():
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and (with_truth or name in LABELS):
             raise UserError(f"metadata={metadata}: {folder / name} is missing; it holds rows {rows}")
     ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _identity(words[0])))
     if not ids:
         raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id a line")
     labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MOST_CLASSES))
-    sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (natural(words[1]), natural(words[2])))
-    boxes, files = _localization(folder / "localization.txt", ids)
+    sizes: dict[str, tuple[int, int]] = {}
+    if (folder / "image_sizes.txt").is_file():
+        sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (natural(words[1]), natural(words[2])))
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    files: dict[str, list[tuple[str, str]]] = {}
+    if (folder / "localization.txt").is_file():
+        boxes, files = _localization(folder / "localization.txt", ids)
     require_rows(folder / "class_labels.txt", ids, labels)
-    require_rows(folder / "localization.txt", ids, boxes or files)
+    if with_truth:
+        require_rows(folder / "localization.txt", ids, boxes or files)
+    else:
+        files = {}
     if boxes:
         require_rows(folder / "image_sizes.txt", ids, sizes)
         if empty := [i for i in ids if min(sizes[i]) == 0]:
@@ -128,12 +141,8 @@ def _localization(
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (line number, words) of a comma-separated list; Windows line ends, a byte order mark, empty lines accepted."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    return [(n, [w.strip() for w in line.split(",")]) for n, line in enumerate(lines, start=1) if line.strip()]
+    """Return (line number, words) of a comma-separated list."""
+    return [(number, [word.strip() for word in line.split(",")]) for number, line in read_lines(path)]
 
 
 def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T]) -> dict[str, T]:
@@ -175,8 +184,7 @@ def natural(word: str, below: int = 2**31) -> int:
 
 def _identity(word: str) -> None:
     """Refuse an image id that is no path below the maps' folder."""
-    path = Path(word)
-    if path.is_absolute() or not path.name or ".." in path.parts:
+    if not is_inside(word):
         raise ValueError
 
 
@@ -186,7 +194,7 @@ def _malformed(path: Path, number: int, words: list[str]) -> UserError:
     )
 
 
-def require_rows(path: Path, ids: tuple[str, ...], table: dict) -> None:
+def require_rows(path: Path, ids: Sequence[str], table: dict) -> None:
     """Refuse a table that lacks images.
 
     Raises:

@@ -1,5 +1,6 @@
 """Score maps of any method on disk: one .npy file an image."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from spg_lightning.errors import UserError
 SHOWN = 3  # how many missing files an error names
 
 
-def find_maps(folder: str | Path, image_ids: tuple[str, ...]) -> list[Path]:
+def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
     """Return each image's file: <image id>.npy, with the id's slashes, with or without its photo ending.
 
     Raises:

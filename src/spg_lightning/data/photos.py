@@ -18,6 +18,7 @@ from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 ON_BROKEN = ("skip", "error")
+DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of more than 8 bits a pixel
 
 
 class Sample(TypedDict):
@@ -49,20 +50,35 @@ def read_photo(path: Path, upright: bool = False) -> UInt8[np.ndarray, "Y X 3"]:
 
     Args:
         path: of the file.
-        upright: turn it as its EXIF orientation says; off for data sets, whose boxes refer to the pixels as stored.
+        upright: turn it as its EXIF orientation says; off for data sets whose boxes refer to the pixels as stored, see
+            `Records.upright`.
+
+    Grey, CMYK, palette and transparent pictures are converted, 16 bits a pixel scaled to 8, of an animation the first
+    picture counts.
 
     Raises:
-        UserError: the file is missing or broken; truncated files count as broken.
+        UserError: the file is missing or broken; truncated files count as broken, and so do pixels that are no colours.
     """
     try:
         with Image.open(path) as photo:
-            return np.asarray((ImageOps.exif_transpose(photo) if upright else photo).convert("RGB"))
+            turned = ImageOps.exif_transpose(photo) if upright else photo
+            if turned.mode in DEEP:
+                turned = _to_8_bits(turned)
+            return np.asarray(turned.convert("RGB"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path} is broken ({str(error).splitlines()[0][:80] if str(error) else 'no photo'})"
         ) from error
+
+
+def _to_8_bits(photo: Image.Image) -> Image.Image:
+    """Scale 16 bits to 8: Pillow would cut off what is above 255, and leave white."""
+    values = np.asarray(photo)
+    if photo.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"pixels of mode {photo.mode}; save it with 8 or 16 bits a colour")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 class PhotoDataset(Dataset):
@@ -103,7 +119,7 @@ class PhotoDataset(Dataset):
 
     def _sample(self, index: int) -> Sample:
         records = self.records
-        photo = read_photo(records.root / records.images[index])
+        photo = read_photo(records.root / records.images[index], records.upright)
         boxes = records.boxes_of(index)
         arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
         if self.with_masks:

@@ -16,7 +16,7 @@ Ranking = Callable[[UInt8[Tensor, "B 3 Y X"], Sequence[str]], Int[Tensor, "B n"]
 
 
 def read_predictions(
-    path: str | Path, images: tuple[str, ...], key: str = "predictions", class_of: Callable[[str], int] = natural
+    path: str | Path, images: Sequence[str], key: str = "predictions", class_of: Callable[[str], int] = natural
 ) -> dict[str, tuple[int, ...]]:
     """Return each image's class indices, the most probable first.
 

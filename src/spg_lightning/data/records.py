@@ -1,10 +1,14 @@
 """One table that every reader fills: photos, labels, boxes, masks, class names."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from spg_lightning.data.names import Groups, Names, rows_of
 
 PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
@@ -23,24 +27,38 @@ class Records:
         images: N paths; a path without its photo ending is the image's id.
         labels: (N,) class indices.
         sizes: (N, 2) widths and heights in pixels.
-        boxes: (M, 4) ground truth of all photos, x0 y0 x1 y1 in pixels of the photo, x1 and y1 exclusive.
+        boxes: (M, 4) ground truth of all photos, x0 y0 x1 y1 in pixels of the photo, x1 and y1 exclusive; empty where the
+            data set has none.
         box_offsets: (N + 1,); photo i has the boxes box_offsets[i] up to box_offsets[i + 1].
         class_names: K names.
         masks: N lists of mask files, whose union is the object; empty where the data set has none.
         ignored: N mask files of regions that count neither as object nor as background, "" for none; or empty.
         mask_above: a mask's pixels brighter than this belong to it.
+        upright: photos are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned photo;
+            otherwise all of them refer to the pixels as stored.
+        origin: index file, its fingerprint and the part that these records are, where they come from an index whole.
     """
 
     root: Path
-    images: tuple[str, ...]
+    images: Sequence[str]
     labels: Int[np.ndarray, " N"]
     sizes: Int[np.ndarray, "N 2"]
     boxes: Float[np.ndarray, "M 4"]
     box_offsets: Int[np.ndarray, " N1"]
     class_names: tuple[str, ...]
-    masks: tuple[tuple[str, ...], ...] = field(default=())
-    ignored: tuple[str, ...] = field(default=())
+    masks: Sequence[tuple[str, ...]] = field(default=())
+    ignored: Sequence[str] = field(default=())
     mask_above: int = 127
+    upright: bool = False
+    origin: tuple[Path, str, str] | None = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send records from an index to another process as the index's name: it maps the same pages."""
+        if self.origin is not None:
+            from spg_lightning.data.index import load_part
+
+            return load_part, self.origin
+        return Records, tuple(getattr(self, column.name) for column in fields(self))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,19 +73,17 @@ class Records:
 
     def take(self, indices: Int[np.ndarray, " n"]) -> "Records":
         """Return the records at `indices`, in that order."""
-        counts = np.diff(self.box_offsets)[indices]
-        rows = [np.arange(self.box_offsets[i], self.box_offsets[i + 1]) for i in indices]
-        return Records(
-            root=self.root,
-            images=tuple(self.images[i] for i in indices),
+        rows, offsets = rows_of(self.box_offsets, indices)
+        return replace(
+            self,
+            origin=None,
+            images=Names.of(self.images).take(indices),
             labels=self.labels[indices],
             sizes=self.sizes[indices],
-            boxes=self.boxes[np.concatenate(rows) if rows else []],
-            box_offsets=np.concatenate([[0], np.cumsum(counts)]),
-            class_names=self.class_names,
-            masks=tuple(self.masks[i] for i in indices) if self.masks else (),
-            ignored=tuple(self.ignored[i] for i in indices) if self.ignored else (),
-            mask_above=self.mask_above,
+            boxes=self.boxes[rows],
+            box_offsets=offsets,
+            masks=Groups.of(self.masks).take(indices) if self.masks else (),
+            ignored=Names.of(self.ignored).take(indices) if self.ignored else (),
         )
 
 

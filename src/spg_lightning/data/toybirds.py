@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from spg_lightning.data import birds
+from spg_lightning.data.cache import cache_folder
 from spg_lightning.data.cub import read_cub
 from spg_lightning.data.records import Splits
 from spg_lightning.errors import UserError
@@ -32,13 +32,6 @@ def read_toybirds(root: str | None, num_train: int, num_test: int, seed: int) ->
             raise UserError(f"dataset.{name}={number}: at least {2 * len(birds.SPECIES)}, two of each class")
     base = Path(root).expanduser() if root else cache_folder()
     return read_cub(str(draw_toybirds(base, num_train, num_test, seed)))
-
-
-def cache_folder() -> Path:
-    """Return $SPG_LIGHTNING_CACHE, or spg_lightning below $XDG_CACHE_HOME or ~/.cache."""
-    if own := os.environ.get("SPG_LIGHTNING_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spg_lightning"
 
 
 def draw_toybirds(base: Path, num_train: int, num_test: int, seed: int) -> Path:

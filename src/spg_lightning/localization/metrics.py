@@ -98,7 +98,8 @@ class LocalizationMetric(Metric):
             score_maps: the map of the label, in [0, 1]. Top-1 and top-5 localization need no other: an image counts only
                 if the label is among the predicted classes, and then that class's own map is the label's. So one scan an
                 image serves them, and the other classes' maps need not be upsampled.
-            boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1; None where there are only masks.
+            boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1; None where there are only masks. An image
+                without any is scanned, but counts for classification alone.
             top1, top5: whether the label is the most probable class, among the five most probable ones; None: unknown.
             masks: 1 object, 0 background, -1 ignored, for PxAP.
             names: what an error message calls each map.
@@ -114,14 +115,16 @@ class LocalizationMetric(Metric):
             name = names[i] if names else f"score map {i}"
             if boxes is not None:
                 found = scan(score_map, boxes[i], name)
-                hits += self._hits(found, *(flags is not None and flags[i] for flags in right))
+                if len(boxes[i]):
+                    hits += self._hits(found, *(flags is not None and flags[i] for flags in right))
                 if self.keep_scans:
                     self.scans.append(found.compact())
             else:
                 check_map(score_map, name)
             if masks is not None:
                 pixels += pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
-        counts = [len(maps), *(len(maps) * (known is not None) for known in (boxes, *right))]
+        boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
+        counts = [len(maps), boxed, *(len(maps) * (known is not None) for known in right)]
         counts += [0 if flags is None else int(flags.sum()) for flags in right]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixels += torch.from_numpy(pixels).to(self.device)

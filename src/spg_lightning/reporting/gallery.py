@@ -56,7 +56,10 @@ def panels(view: View) -> list[tuple[str, overlay.Photo]]:
     if view.name != "attention":
         enlarged = overlay.resize_map(view.score_map, SIDE, SIDE)
         drawn.append((f"score map: {view.name}", overlay.heat(photo, enlarged)))
-    final = [*true_boxes, ([c * scale for c in view.box], overlay.FOUND, f"IoU {view.iou:.2f}")]
+    final = [
+        *true_boxes,
+        ([c * scale for c in view.box], overlay.FOUND, f"IoU {view.iou:.2f}" if len(view.truth) else ""),
+    ]
     drawn.append((short_name(view.predicted), overlay.boxes(photo, final)))
     return drawn
 

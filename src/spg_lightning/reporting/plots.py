@@ -1,6 +1,7 @@
 """Plots of an evaluation: accuracy over threshold, overlaps, precision over recall."""
 
 from io import StringIO
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ def plot_evaluation(evaluation: Evaluation) -> Figure:
     """Return a figure of the chosen map's test part: accuracy over threshold, IoU of each image, precision over recall."""
     curves = evaluation.curves["test"][evaluation.score_map]
     panels = [_accuracy] if curves.num_boxed else []
-    if evaluation.images:
+    if any(not isnan(result.iou) for result in evaluation.images):
         panels.append(_overlaps)
     if curves.pixels.any():
         panels.append(_precision_recall)
+    if not panels:
+        panels.append(_nothing)
     figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained")
     for axes, draw in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         draw(axes, evaluation, curves)
@@ -64,11 +67,16 @@ def _accuracy(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
 
 
 def _overlaps(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
-    ious = [result.iou for result in evaluation.images]
+    ious = [result.iou for result in evaluation.images if not isnan(result.iou)]
     axes.hist(ious, bins=np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white", linewidth=0.6)
     axes.axvline(0.5, color=BLACK, linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), xlabel=f"IoU of the box at threshold {evaluation.threshold:.3f}", ylabel="images")
     axes.set_title(f"Overlap, median {np.median(ious):.2f}", fontsize=11, loc="left")
+
+
+def _nothing(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.set_title("Neither boxes nor masks to measure with", fontsize=11, loc="left")
 
 
 def _precision_recall(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:

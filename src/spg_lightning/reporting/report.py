@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.reporting.plots import as_svg, plot_evaluation, save_png
 from spg_lightning.reporting.tables import figures_of, print_evaluation, write_score_map_table
+from spg_lightning.reporting.views import spread
 from spg_lightning.results import Evaluation, ImageResult
 
 HEIGHT = 200  # of a picture on the page, in pixels
@@ -58,8 +60,10 @@ def write_evaluation(
         count: how many of the worst and of the best images the page shows.
     """
     figure = plot_evaluation(evaluation)
-    by_iou = sorted(evaluation.images, key=lambda result: result.iou)
+    by_iou = sorted((r for r in evaluation.images if not isnan(r.iou)), key=lambda result: result.iou)
     groups = {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]} if count else {}
+    if count and not by_iou:  # no boxes to compare with
+        groups = {"Some": [evaluation.images[i] for i in spread(len(evaluation.images), count)]}
     template = jinja2.Environment(autoescape=True).from_string(
         (files("spg_lightning.reporting") / "templates" / "evaluation.html").read_text(encoding="utf-8")
     )
@@ -108,9 +112,8 @@ def _write_images(path: Path, images: tuple[ImageResult, ...]) -> None:
         writer.writerow(["image", "class", "predicted", "x0", "y0", "x1", "y1", "iou", "localized"])
         for result in images:
             box = [f"{corner:.1f}" for corner in result.box]
-            writer.writerow(
-                [result.image, result.label, result.predicted, *box, f"{result.iou:.6f}", int(result.iou >= 0.5)]
-            )
+            compared = ["", ""] if isnan(result.iou) else [f"{result.iou:.6f}", int(result.iou >= 0.5)]
+            writer.writerow([result.image, result.label, result.predicted, *box, *compared])
 
 
 def _shown(result: ImageResult, records: Records, picture: Callable[[int], Picture]) -> dict[str, Any]:
@@ -122,7 +125,9 @@ def _shown(result: ImageResult, records: Records, picture: Callable[[int], Pictu
     photo = np.full((size[1], size[0], 3), 40, np.uint8) if shown.photo is None else overlay.resize(shown.photo, *size)
     scale = np.array([size[0] / width, size[1] / height] * 2)
     drawn = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
-    drawn.append(((np.array(result.box) * scale).tolist(), overlay.FOUND, f"IoU {result.iou:.2f}"))
+    drawn.append(
+        ((np.array(result.box) * scale).tolist(), overlay.FOUND, "" if isnan(result.iou) else f"IoU {result.iou:.2f}")
+    )
     buffer = BytesIO()
     Image.fromarray(overlay.boxes(overlay.heat(photo, score_map), drawn)).save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()

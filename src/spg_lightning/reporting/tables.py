@@ -80,7 +80,9 @@ def figures_of(evaluation: Evaluation) -> Figures:
         errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in right.items())
         lead = f"Classification error: {errors} of {numbers['test/num_images']:.0f} images."
     note = "Errors in percent, lower is better; accuracies (acc, PxAP): higher."
-    if has_val:
+    if not columns:
+        note = f"Neither boxes nor masks: localization is not measured; boxes are drawn at the usual threshold {evaluation.threshold:g}."
+    elif has_val:
         chosen = "Map (*) and threshold" if len(evaluation.per_map) > 1 else "Threshold"
         note += f" {chosen} chosen on val; oracle: threshold chosen on test itself."
     elif "test/threshold_oracle" in numbers:

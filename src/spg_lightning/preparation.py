@@ -1,0 +1,120 @@
+"""The verb `prepare`: extract a data set, look at every file of it, write the index that makes start-up instant."""
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spg_lightning.build import make
+from spg_lightning.data import cache
+from spg_lightning.data.archives import extract
+from spg_lightning.data.audit import QUARANTINE, Audit, read_quarantine
+from spg_lightning.data.indexed import fingerprint_of, write_index
+from spg_lightning.data.records import Splits
+from spg_lightning.data.verify import verify
+from spg_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` found.
+
+    Attributes:
+        splits: the records.
+        findings: what is wrong, one line each with file and row; where `quarantine` was asked for, it is left out by now.
+        notes: what differs from the published numbers.
+        quarantine: photos that are left out, relative to the data set's folder.
+        index: the file; None for data that are drawn by code.
+    """
+
+    splits: Splits
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+    quarantine: tuple[str, ...]
+    index: Path | None
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Prepare the data set that `cfg` (`conf/prepare.yaml`) names. Nothing is downloaded.
+
+    Raises:
+        UserError: an archive that cannot be extracted; something wrong with the files that was not put into quarantine.
+    """
+    for archive in _archives(cfg):
+        if cfg.dataset.root is None:
+            raise UserError(f"archive={archive}: say where the data set is to be: dataset.root=<folder>")
+        for path in extract(archive, Path(str(cfg.dataset.root)).expanduser()):
+            log.info("%s -> %s", archive, path)
+    reader = make(cfg.dataset.reader)
+    assert isinstance(reader, partial)
+    fingerprint = fingerprint_of(reader.func, reader.keywords)
+    if fingerprint is None:  # drawn by code
+        splits = reader()
+        return Prepared(splits, (), (), (), None)
+    root = Path(str(cfg.dataset.root)).expanduser()
+    if not root.is_dir():
+        about = cfg.dataset.about
+        raise UserError(f"dataset.root={root} is no folder. Where to get it: {about.source}. {about.size}; {about.use}")
+    audit = Audit.of(root, collect=True)
+    splits = reader(audit=audit)
+    notes = _look(splits, cfg, audit)
+    for note in notes:
+        log.warning("note: %s", note)
+    for finding in audit.found:
+        log.warning("%s", finding)
+    if audit.found:
+        splits, fingerprint = _leave_out(cfg, reader, root, audit)
+    index = write_index(reader.func, reader.keywords, splits, fingerprint)
+    quarantine = read_quarantine(root)
+    log.info(
+        "%s: %s of %d classes%s; index: %s", cfg.dataset.name, _counts(splits), len(splits.train.class_names),
+        f", {len(quarantine)} photos in quarantine" if quarantine else "", index,
+    )  # fmt: skip
+    return Prepared(splits, tuple(audit.found), tuple(notes), quarantine, index)
+
+
+def _archives(cfg: DictConfig) -> list[str]:
+    if cfg.archive is None:
+        return []
+    return [str(name) for name in cfg.archive] if OmegaConf.is_list(cfg.archive) else [str(cfg.archive)]
+
+
+def _look(splits: Splits, cfg: DictConfig, audit: Audit) -> list[str]:
+    columns = TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    published = None if cfg.dataset.published is None else {str(k): int(v) for k, v in cfg.dataset.published.items()}
+    count = sum(len(records) for records in (splits.train, splits.val, splits.test) if records is not None)
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("photos", total=count)
+        workers = int(cfg.num_workers) or os.cpu_count() or 1
+        return verify(splits, published, audit, workers, lambda done: bar.advance(task, done))
+
+
+def _leave_out(cfg: DictConfig, reader: "partial[Splits]", root: Path, audit: Audit) -> tuple[Splits, str]:
+    """Put what is broken into quarantine, and read again without it."""
+    stuck = [text for text, photo in audit.found.items() if not photo]
+    if not cfg.quarantine or stuck:
+        advice = "restore the files, or leave their photos out with quarantine=true"
+        if cfg.quarantine:
+            advice = f"leaving photos out does not mend this: {stuck[0]}"
+        raise UserError(
+            f"dataset.root={root}: {len(audit.found)} findings, listed above, no index is written; {advice}"
+        )
+    rows = dict.fromkeys(read_quarantine(root), "in quarantine before")
+    rows |= {photo: " ".join(text.split()) for text, photo in audit.found.items()}
+    text = "".join(f"{photo}\t{why}\n" for photo, why in sorted(rows.items()))
+    path = cache.write(root, QUARANTINE, [text.encode()])
+    log.info("%d photos are left out from now on: %s", len(rows), path)
+    fingerprint = fingerprint_of(reader.func, reader.keywords)
+    assert fingerprint is not None
+    return reader(audit=Audit.of(root)), fingerprint
+
+
+def _counts(splits: Splits) -> str:
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    return ", ".join(f"{len(records)} {part}" for part, records in parts.items() if records is not None) + " photos"
