@@ -24,7 +24,7 @@ from spg_lightning.provenance import provenance
 SMALL = (
     "dataset=toybirds", "dataset.resize=72", "dataset.crop=64", "dataset.batch_size=8", "stem.a3_channels=32",
     "stem.b_channels=16", "trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=30", "logger=csv",
-    "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "data.num_workers=1", "gallery_images=0",
+    "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "data.num_workers=1", "callbacks.throughput=null", "gallery_images=0",
     "report_images=0", "callbacks.progress=null", "module.num_thresholds=50", "checkpoint_every_steps=4",
 )  # fmt: skip
 ENDED = "the run had ended"
