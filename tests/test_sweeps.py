@@ -236,7 +236,11 @@ def times_of(folder):
 def test_an_interrupted_sweep_continues(cub, tmp_path):
     sweep = command("-m", "seed=0,1,2,3", f"dataset.root={cub}", f"output_dir={tmp_path / 'sweep'}")
     with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(sweep, stdout=subprocess.DEVNULL, stderr=err)
+        # a shell's background job ignores SIGINT, and so would its children
+        process = subprocess.Popen(
+            sweep, stdout=subprocess.DEVNULL, stderr=err,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         while not (tmp_path / "sweep/seed-1/config.yaml").exists():
             assert process.poll() is None, (tmp_path / "err").read_text()
             time.sleep(0.05)

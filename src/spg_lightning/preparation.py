@@ -60,7 +60,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     root = Path(str(cfg.dataset.root)).expanduser()
     if not root.is_dir():
         about = cfg.dataset.about
-        raise UserError(f"dataset.root={root} is no folder. Where to get it: {about.source}. {about.size}; {about.use}")
+        where = "" if about.source == "yours" else f" Where to get it: {about.source}. {about.size}; {about.use}"
+        raise UserError(f"dataset.root={root} is no folder.{where}")
     audit = Audit.of(root, collect=True)
     splits = reader(audit=audit)
     notes = _look(splits, cfg, audit)
