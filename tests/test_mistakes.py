@@ -23,6 +23,8 @@ OVERRIDES = {
     "score map the method lacks": (["method=spg_plain", "score_map=b1"], ["score_map=b1 needs branches"]),
     "batch larger than the data": (["dataset.batch_size=500"], ["dataset.batch_size=500"]),
     "window larger than the photo": (["dataset.crop=100"], ["dataset.crop=100"]),
+    "an ablation undone": (["ablation=no_c", "fuse=on"], ["ablation=no_c means fuse=off", "leave out fuse=on"]),
+    "an ablation of another method": (["ablation=spg", "method=has"], ["ablation=spg means method=spg"]),
     "which weights": (["evaluate_weights=newest"], ["evaluate_weights=newest", "last or best"]),
 }
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,7 +174,21 @@ def _check_overrides(verb: str, arguments: list[str], debug: bool) -> Sweep | No
     for key, value in _walk({k: v for k, v in OmegaConf.to_container(cfg, resolve=False).items() if k != "hydra"}):  # type: ignore[union-attr]
         if value == "???":
             raise UserError(f"{key}=... is needed; see python -m spg_lightning.{verb} --help for examples")
+    _refuse_to_undo_an_ablation(cfg)
     return None if {"--cfg", "-c"} & set(arguments) else plan(verb, arguments, parsed, cfg, debug)
+
+
+def _refuse_to_undo_an_ablation(cfg: DictConfig) -> None:
+    """A row of the ablation table is a set of choices: one of them overridden, the row would go by a false name."""
+    chosen = cfg.hydra.runtime.choices
+    if not (name := chosen.get("ablation")):
+        return
+    text = files("spg_lightning.conf").joinpath(f"ablation/{name}.yaml").read_text(encoding="utf-8")
+    for entry in OmegaConf.create(text).defaults:
+        ((key, choice),) = entry.items()
+        group = str(key).removeprefix("override /")
+        if chosen[group] != choice:
+            raise UserError(f"ablation={name} means {group}={choice}; leave out {group}={chosen[group]}, or the ablation")
 
 
 def _compose_all(verb: str, overrides: list[str]) -> DictConfig:
