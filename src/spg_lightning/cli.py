@@ -188,7 +188,9 @@ def _refuse_to_undo_an_ablation(cfg: DictConfig) -> None:
         ((key, choice),) = entry.items()
         group = str(key).removeprefix("override /")
         if chosen[group] != choice:
-            raise UserError(f"ablation={name} means {group}={choice}; leave out {group}={chosen[group]}, or the ablation")
+            raise UserError(
+                f"ablation={name} means {group}={choice}; leave out {group}={chosen[group]}, or the ablation"
+            )
 
 
 def _compose_all(verb: str, overrides: list[str]) -> DictConfig:

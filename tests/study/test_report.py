@@ -178,13 +178,6 @@ def test_unfinished_and_foreign_folders_are_not_fatal(verb, runs):
 
 MISTAKES = {
     "folder missing": (lambda r: None, ["runs=nowhere"], ["runs=nowhere", "no such folder"]),
-    "metrics cut off": (lambda r: _cut(r / "spg-0" / "metrics.json"), [], ["spg-0/metrics.json is no readable JSON"]),
-    "metrics no object": (lambda r: (r / "spg-0" / "metrics.json").write_text("[1]"), [], ["metrics.json holds no JSON"]),
-    "metrics no number": (
-        lambda r: (r / "spg-0" / "metrics.json").write_text('{"test/x": "12"}'), [], ["metrics.json: 'test/x' is '12'"],
-    ),
-    "provenance broken": (lambda r: _cut(r / "spg-0" / "provenance.json"), [], ["spg-0/provenance.json is no readable"]),
-    "config broken": (lambda r: (r / "spg-0" / "config.yaml").write_text("a: [1"), [], ["spg-0/config.yaml is no read"]),
     "curves broken": (lambda r: (r / "spg-0" / "curves.csv").write_text("a,b\n1,2\n"), [], ["spg-0/curves.csv cannot"]),
     "picture broken": (
         lambda r: (r / "spg-0" / "gallery" / "001.Wren_a.png").write_bytes(b"x"), [], ["001.Wren_a.png is no readable"],
@@ -195,8 +188,23 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def _cut(path):
-    path.write_text(path.read_text()[:40])
+DAMAGES = {
+    "metrics cut off": ("metrics.json", '{"test/gt_known_error": 3', "spg-0: metrics.json is no readable JSON"),
+    "metrics no object": ("metrics.json", "[1]", "spg-0: metrics.json holds no JSON object"),
+    "metrics no number": ("metrics.json", '{"test/x": "12"}', "spg-0: metrics.json: 'test/x' is '12', not a number"),
+    "provenance broken": ("provenance.json", '{"seed"', "spg-0: provenance.json is no readable JSON"),
+    "config broken": ("config.yaml", "a: [1", "spg-0: config.yaml is no readable YAML"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_run_is_left_out_by_name_and_the_others_are_shown(verb, runs, name):
+    file, text, line = DAMAGES[name]
+    (runs / "spg-0" / file).write_text(text)
+    done = verb("report", f"runs={runs}")
+    assert done.code == 0, done.err
+    assert line in done.out
+    assert line in Links((runs / "report.html").read_text()).text
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -60,7 +60,7 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
     """Return every finished run below `root`, and what was left out with the reason.
 
     Raises:
-        UserError: no such folder, no finished run in it, or a file of a run that cannot be read.
+        UserError: no such folder, or no finished run in it.
     """
     if not root.is_dir():
         raise UserError(f"runs={root}: there is no such folder")
@@ -68,24 +68,37 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
     left_out: list[str] = []
     for folder in _candidates(root):
         name = folder.relative_to(root).as_posix()
-        there = {file for file in (FACTS, NUMBERS, CONFIG) if (folder / file).is_file()}
-        config = _config(folder / CONFIG) if CONFIG in there else {}
-        if CONFIG in there and not {"method", "seed"} <= set(config):
-            continue  # of an evaluation, or of another program
-        if CONFIG not in there:
-            left_out.append(f"{name}: no {CONFIG}, so no training run")
-        elif missing := [file for file in (NUMBERS, FACTS) if file not in there]:
-            left_out.append(f"{name}: unfinished, {' and '.join(missing)} missing")
+        try:
+            run = _read(folder, name)
+        except UserError as error:  # one damaged run is no reason to show none
+            left_out.append(f"{name}: {error}")
         else:
-            facts, numbers = _json(folder / FACTS), _json(folder / NUMBERS)
-            for key, value in numbers.items():
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise UserError(f"{folder / NUMBERS}: '{key}' is {value!r}, not a number; remove or repeat the run")
-            runs.append(Run(folder, name, dict(flatten(config)), numbers, facts))
+            runs += [run] if run else []
     if not runs:
         left = f" ({'; '.join(left_out)})" if left_out else f": no folder with {FACTS}"
         raise UserError(f"runs={root} holds no finished run{left}; `train` writes them")
     return runs, left_out
+
+
+def _read(folder: Path, name: str) -> Run | None:
+    """Return the run of a folder; None for what is none, as an evaluation's folder.
+
+    Raises:
+        UserError: it is unfinished or damaged.
+    """
+    there = {file for file in (FACTS, NUMBERS, CONFIG) if (folder / file).is_file()}
+    if CONFIG not in there:
+        raise UserError(f"no {CONFIG}, so no training run")
+    config = _config(folder / CONFIG)
+    if not {"method", "seed"} <= set(config):
+        return None  # of an evaluation, or of another program
+    if missing := [file for file in (NUMBERS, FACTS) if file not in there]:
+        raise UserError(f"unfinished, {' and '.join(missing)} missing")
+    facts, numbers = _json(folder / FACTS), _json(folder / NUMBERS)
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{NUMBERS}: '{key}' is {value!r}, not a number; remove or repeat the run")
+    return Run(folder, name, dict(flatten(config)), numbers, facts)
 
 
 def _candidates(root: Path) -> Iterator[Path]:
@@ -103,7 +116,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         read = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (yaml.YAMLError, OSError, ValueError) as error:
-        raise UserError(f"{path} is no readable YAML ({first_line(error)}); remove or repeat the run") from error
+        raise UserError(f"{path.name} is no readable YAML ({first_line(error)}); remove or repeat the run") from error
     return {str(key): value for key, value in read.items()} if isinstance(read, dict) else {}
 
 
@@ -111,7 +124,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no readable JSON ({first_line(error)}); remove or repeat the run") from error
+        raise UserError(f"{path.name} is no readable JSON ({first_line(error)}); remove or repeat the run") from error
     if not isinstance(read, dict):
-        raise UserError(f"{path} holds no JSON object; remove or repeat the run")
+        raise UserError(f"{path.name} holds no JSON object; remove or repeat the run")
     return read
