@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from spg_lightning import compose, evaluate, load_network, train
+from spg_lightning.prediction import file_names
 from tests.conftest import TINY
 from tests.trees import write_cub
 
@@ -146,6 +147,16 @@ def test_predict_on_file_folder_and_glob(tiny_run, verb, tmp_path):
             assert Image.open(out / row["overlay"]).size == (60, 40)
             assert np.load(out / row["map_file"]).shape == (64, 64)
         assert len(list((out / "overlays").iterdir())) == count
+
+
+def test_no_two_photos_share_a_file_name():
+    photos = [
+        Path(p) for p in ("a/x.jpg", "a/x.png", "a/X.jpg", "r/a/b_c/x.jpg", "r/a_b/c/x.jpg", "other/r/a_b/c/x.jpg")
+    ]
+    names = file_names(photos)
+    assert names[photos[0]] == "a_x"
+    assert names[photos[1]] == "a_x_png"
+    assert len({name.lower() for name in names.values()}) == len(photos)
 
 
 def test_predictions_load_as_coco_results(tiny_run, verb, tmp_path):

@@ -87,7 +87,9 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     network.to(device)
     predictions: list[Prediction] = []
     batches = [photos[i : i + cfg.batch_size] for i in range(0, len(photos), cfg.batch_size)]
-    localizer = _Localizer(network, description, name, threshold, top_k, folder, bool(cfg.save_maps))
+    localizer = _Localizer(
+        network, description, name, threshold, top_k, folder, bool(cfg.save_maps), file_names(photos)
+    )
     for batch in track(batches, description="predicting", transient=True):
         predictions += localizer(batch)
     if not predictions:
@@ -111,6 +113,7 @@ class _Localizer:
     top_k: int
     folder: Path
     save_maps: bool
+    names: dict[Path, str]
 
     def __call__(self, paths: list[Path]) -> list[Prediction]:
         """Localize in a batch of photos; broken ones are named and left out."""
@@ -142,7 +145,7 @@ class _Localizer:
     ) -> list[Prediction]:
         """Write one photo's overlay and maps; return its predictions, the most probable class first."""
         size, frame = (photo.shape[1], photo.shape[0]), (self.description.crop, self.description.crop)
-        name = _file_name(path)
+        name = self.names[path]
         boxes, files = [], []
         for k, values in enumerate(maps):
             found = scan(values, NO_BOXES)
@@ -203,10 +206,16 @@ def find_photos(images: str) -> list[Path]:
     return sorted(found)
 
 
-def _file_name(path: Path) -> str:
-    """Return a flat name that keeps photos of the same name in different folders apart."""
-    parts = path.with_suffix("").parts
-    return "_".join(part for part in parts[-3:] if part not in ("/", "..", "."))
+def file_names(photos: list[Path]) -> dict[Path, str]:
+    """Return a flat name for what is written of each photo: its last folders and its name; no two share one."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in photos:
+        flat = "_".join(part for part in path.with_suffix("").parts[-3:] if part not in ("/", "..", "."))
+        free = (flat, f"{flat}_{path.suffix[1:]}", *(f"{flat}_{k}" for k in range(2, len(photos) + 2)))
+        names[path] = next(name for name in free if name.lower() not in taken)  # some disks do not tell cases apart
+        taken.add(names[path].lower())
+    return names
 
 
 def _row(p: Prediction) -> dict[str, object]:
