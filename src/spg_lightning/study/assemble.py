@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.study.output import print_study, write_results, write_table
-from spg_lightning.study.page import render
+from spg_lightning.study.page import figures_of, render
 from spg_lightning.study.plots import COLOURS
 from spg_lightning.study.published import published_of
 from spg_lightning.study.runs import CONFIG, FACTS, Run, collect
@@ -40,7 +40,7 @@ class Report:
 
 
 def report(cfg: DictConfig) -> Report:
-    """Collect the runs below `cfg.runs` and write report.html, table.md and results.csv, as `conf/report.yaml` says.
+    """Collect the runs below `cfg.runs` and write report.html, its plots (.svg), table.md and results.csv, as `conf/report.yaml` says.
 
     Raises:
         UserError: no such folder, no finished run in it, a file that cannot be read, an unknown reference or metric.
@@ -66,10 +66,13 @@ def report(cfg: DictConfig) -> Report:
         metric=cfg.metric,
         score_map=score_map,
     )
-    page = render(compared, folder, cfg.photos)
+    figures = figures_of(compared)
+    page = render(compared, figures, folder, cfg.photos)
     # whatever can go wrong has gone wrong by now: nothing is written by halves
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page, encoding="utf-8")
+    for name, svg in figures.items():
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     write_table(folder / "table.md", compared)
     write_results(folder / "results.csv", compared)
     print_study(compared, folder / "report.html")

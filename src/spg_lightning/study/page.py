@@ -29,11 +29,12 @@ from spg_lightning.study.wording import (
 NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 
 
-def render(compared: Compared, folder: Path, photos: int) -> str:
+def render(compared: Compared, figures: dict[str, str], folder: Path, photos: int) -> str:
     """Return the page's text.
 
     Args:
         compared: what to tell.
+        figures: name -> <svg>, see `figures_of`.
         folder: where the page will lie: it links the runs' own reports from there.
         photos: how many photos of the galleries to show.
     """
@@ -55,7 +56,7 @@ def render(compared: Compared, folder: Path, photos: int) -> str:
         published=[(row, ours_beside(row, compared)) for row in compared.published],
         published_metrics=published_columns(compared),
         caution=caution(compared),
-        figures=_figures(compared),
+        figures=figures,
         strips=strips(compared.shown, photos),
         runs=[(v, run, _link(run.folder, folder)) for v in compared.variants for run in v.runs],
         made_with=_made_with(compared.variants),
@@ -72,7 +73,7 @@ def _lead(compared: Compared) -> str:
     )
 
 
-def _figures(compared: Compared) -> dict[str, str]:
+def figures_of(compared: Compared) -> dict[str, str]:
     """Return name -> <svg> of the plots there is data for."""
     found = {}
     keys = sweep_axes(compared.variants)

@@ -51,7 +51,8 @@ def _accuracy(run: Run, score_map: str) -> Series | None:
 
 
 def _logged(rows: list[dict[str, str]]) -> dict[str, Series]:
-    names = [name for name in rows[0] if name.startswith(LOGGED) and name.count("/") == 1] if rows else []
+    logged = [name for name in rows[0] if name.startswith(LOGGED) and name.count("/") == 1] if rows else []
+    names = [name for name in logged if name != "val/objective"]  # one of the others once more
     points = {name: [(float(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
     return {name: np.array(of_name).T for name, of_name in points.items() if of_name}
 
