@@ -1,6 +1,7 @@
 """Geometry of photos, boxes and masks, with albumentations."""
 
 import os
+from typing import NamedTuple
 
 # albumentations asks the network for its newest version at import; nothing here may need a network
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -12,6 +13,39 @@ import cv2
 def train_transform(resize: int, crop: int) -> A.Compose:
     """Resize to `resize` x `resize`, take a random `crop` x `crop` window, flip half of the photos (paper section 4.1)."""
     return _compose([A.Resize(resize, resize), A.RandomCrop(crop, crop), A.HorizontalFlip(p=0.5)])
+
+
+class Window(NamedTuple):
+    """What a training photo shows of itself, resized: the window's upper left corner in pixels, and whether it is flipped."""
+
+    top: int
+    left: int
+    flip: bool
+
+
+class Windows:
+    """Draws the windows that `train_transform` would cut for the same seeds: albumentations itself draws them.
+
+    Args:
+        resize, crop: see `train_transform`.
+    """
+
+    def __init__(self, resize: int, crop: int) -> None:
+        self.shape = (resize, resize, 3)
+        self.transform = train_transform(resize, crop)
+
+    def __call__(self, seed: int | None) -> Window:
+        """Return the window of a seed; None goes on with the random numbers of before."""
+        if seed is not None:
+            self.transform.set_random_seed(seed)
+        _, crop, flip = self.transform.transforms
+        left, top, _, _ = crop.get_params_dependent_on_data({"shape": self.shape}, {})["crop_coords"]
+        return Window(int(top), int(left), bool(flip.should_apply()))
+
+
+def resize_transform(resize: int) -> A.Compose:
+    """Resize to `resize` x `resize`: `train_transform` without the random window, which is cut later."""
+    return _compose([A.Resize(resize, resize)])
 
 
 def test_transform(crop: int) -> A.Compose:
