@@ -16,11 +16,14 @@ from PIL import Image
 from spg_lightning.data.measure import ORIENTATION
 
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
-FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+FLAGS = {  # OpenCV has no names for "reduced, as RGB"; GRAYSCALE is the flag without a colour, which COLOR_RGB adds
+    factor: reduced | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    for factor, reduced in (
+        (1, 0),
+        (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+        (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+        (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    )
 }
 
 
@@ -46,11 +49,11 @@ def decode_jpeg(data: bytes, upright: bool, at_least: int | None) -> UInt8[np.nd
                 or header.width * header.height > (Image.MAX_IMAGE_PIXELS or 0)
             ):
                 return None
-            flag = FLAGS[reduction(header.size, at_least)] | cv2.IMREAD_IGNORE_ORIENTATION
+            flag = FLAGS[reduction(header.size, at_least)]
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except (OSError, SyntaxError, ValueError, cv2.error, Image.DecompressionBombError):
         return None  # Pillow's own attempt says what is wrong
-    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))
+    return None if pixels is None else np.asarray(pixels)
 
 
 def reduction(size: tuple[int, int], at_least: int | None) -> int:
