@@ -4,21 +4,27 @@ import errno
 import json
 import os
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from spg_lightning import UserError, compose, prepare, train
 from spg_lightning.build import build_data
-from spg_lightning.data import read_cub, shards
+from spg_lightning.data import PhotoDataset, collate, read_cub, shards
 from spg_lightning.data.photos import PhotoFiles
-from spg_lightning.data.shards import Shards, records_code, write_shards
-from spg_lightning.datamodule import NEARBY, ProcessSampler
+from spg_lightning.data.shards import ShardedPhotos, Shards, records_code, write_shards
+from spg_lightning.data.transforms import train_transform
+from spg_lightning.datamodule import NEARBY, ProcessSampler, SeededSampler
 from tests.conftest import TINY
 from tests.trees import replace_line, write_cub
 
-pytest.importorskip("litdata", reason="the extra `shards` is not installed")
+downloader = pytest.importorskip("litdata.streaming.downloader", reason="the extra `shards` is not installed")
 RESIZE = 72
 
 
@@ -77,8 +83,8 @@ def spoil(name):
     return {
         "a chunk is missing": lambda f: sorted(f.glob("*.bin"))[1].unlink(),
         "a chunk is cut": lambda f: os.truncate(sorted(f.glob("*.bin"))[1], 100),
-        "the manifest is missing": lambda f: (f / "shards.json").unlink(),
-        "the manifest is cut": lambda f: os.truncate(f / "shards.json", 20),
+        "the manifest is missing": lambda f: (f / "shards.index.json").unlink(),
+        "the manifest is cut": lambda f: os.truncate(f / "shards.index.json", 20),
         "litdata's index is missing": lambda f: (f / "index.json").unlink(),
         "the index is of others": lambda f: (f / "index.json").write_text('{"chunks": []}'),
     }[name]
@@ -141,11 +147,11 @@ def test_prepare_writes_them_and_training_reads_them(records, tmp_path, caplog, 
     call = ["shards=true", "num_workers=1", f"output_dir={tmp_path / 'p'}"]
     prepared = prepare(compose("prepare", [*words, *call]))
     assert prepared.shards.name == "shards-72"
-    stamp = (prepared.shards / "shards.json").stat().st_mtime_ns
+    stamp = (prepared.shards / "shards.index.json").stat().st_mtime_ns
     caplog.set_level("INFO")
     assert prepare(compose("prepare", [*words, *call])).shards == prepared.shards
     assert "is there already, and whole" in caplog.text
-    assert (prepared.shards / "shards.json").stat().st_mtime_ns == stamp
+    assert (prepared.shards / "shards.index.json").stat().st_mtime_ns == stamp
 
     run = [*TINY, "trainer.max_epochs=1", "gallery_images=0", "report_images=0", *words]
     cfg = compose("train", [*run, f"dataset.shards={prepared.shards}", f"output_dir={tmp_path / 'run'}"])
@@ -203,7 +209,7 @@ def test_a_small_cache_makes_room_and_fetches_again(records, folder, cache, monk
 
 
 def test_what_is_not_there_or_cut_is_named(records, folder, cache, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere/shards.json cannot be fetched"):
+    with pytest.raises(UserError, match=r"nowhere/shards\.index\.json cannot be fetched"):
         Shards("local:/nowhere", records, RESIZE)
     shutil.copytree(folder, tmp_path / "copy")
     os.truncate(tmp_path / "copy" / "chunk-0-0.bin", 100)
@@ -220,6 +226,81 @@ def test_other_shards_at_the_same_address_are_not_mistaken_for_those_fetched_bef
     write_shards(backwards, RESIZE, place, 1, lambda done: None)
     got = Shards(f"local:{place}", backwards, RESIZE)(0)
     assert np.array_equal(got, Shards(str(folder), records, RESIZE)(len(records) - 1))
+
+
+class Storage(BaseHTTPRequestHandler):
+    """As much of S3's protocol as fetching needs: /bucket/key, whole or a range of it."""
+
+    root: Path
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self):
+        self.give(head=True)
+
+    def do_GET(self):
+        self.asked.append(self.path.split("?")[0].removeprefix("/bucket/"))
+        self.give(head=False)
+
+    def give(self, head):
+        path = self.root / self.path.split("?")[0].removeprefix("/bucket/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, size = path.read_bytes(), path.stat().st_size
+        wanted = self.headers.get("Range")
+        begin, end = 0, size - 1
+        if wanted:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            begin, end = int(first), min(int(last or size), size - 1)
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(end + 1 - begin))
+        self.send_header("Content-Range", f"bytes {begin}-{end}/{size}")
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.end_headers()
+        if not head:
+            self.wfile.write(data[begin : end + 1])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def storage(folder, cache, monkeypatch):
+    """The folder's address in a storage that speaks S3's protocol, on this machine."""
+    handler = type("Handler", (Storage,), {"root": folder.parent, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(downloader, "_OBSTORE_AVAILABLE", False)  # it insists on https; litdata then takes boto3
+    yield f"s3://bucket/{folder.name}", handler.asked
+    server.shutdown()
+
+
+def test_shards_in_an_object_storage_are_read_by_several_workers(records, folder, storage):
+    address, asked = storage
+    there = Shards(address, records, RESIZE)
+    assert there.is_remote
+    dataset = PhotoDataset(
+        records, train_transform(RESIZE, 48), "error", False, source=ShardedPhotos(there, np.arange(len(records)))
+    )
+    places = there.chunk_of(np.arange(len(records)))
+    sampler = SeededSampler(ProcessSampler(len(records), 0, 1, shuffle_seed=0, places=places), 0)
+    batches = list(DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=2, collate_fn=collate))
+    assert sorted(torch.cat([batch["index"] for batch in batches]).tolist()) == list(range(len(records)))
+    here = Shards(str(folder), records, RESIZE)
+    for row in range(len(records)):
+        assert np.array_equal(there(row), here(row))
+    chunks = [name for name in asked if name.endswith(".bin")]
+    assert len(chunks) == len(set(chunks)) == len(there.names)  # each once, whoever asked first
+    with pytest.raises(UserError, match=r"s3://bucket/none/shards\.index\.json cannot be fetched"):
+        Shards("s3://bucket/none", records, RESIZE)
 
 
 @pytest.mark.parametrize("places", [None, np.repeat(np.arange(100), 7)])
@@ -255,5 +336,5 @@ def test_fetched_photos_come_from_few_chunks_at_a_time():
 
 
 def test_the_manifest_says_what_is_in_the_folder(records, folder):
-    manifest = json.loads((folder / "shards.json").read_text())
+    manifest = json.loads((folder / "shards.index.json").read_text())
     assert manifest == {"format": 1, "photos": 12, "resize": RESIZE, "records": records_code(records)}

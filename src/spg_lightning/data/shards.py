@@ -2,7 +2,7 @@
 
 <folder>/chunk-0-<n>.bin   chunks as litdata writes them: a count, where each item begins, then the items, JPEG files
 <folder>/index.json        litdata's: name, photos and bytes of each chunk
-<folder>/shards.json       ours: what is in them, see `Manifest`
+<folder>/shards.index.json ours: what is in them, see `Manifest`
 
 A folder is written under another name and renamed when it is whole. Item i is training photo i of the records; labels, boxes
 and everything else stay in the records. Reading asks for a photo by its number, so that samplers, and with them what a step
@@ -32,7 +32,8 @@ from spg_lightning.data.remote import Folder
 from spg_lightning.errors import UserError, first_line
 
 FORMAT = 1
-MANIFEST, INDEX = "shards.json", "index.json"
+# litdata fetches names that end so without starting threads in the process that forks the workers
+MANIFEST, INDEX = "shards.index.json", "index.json"
 QUALITY = 95  # of the JPEG files in the chunks: a fifth of what raw pixels take (experiments/input_speed)
 CHUNK_BYTES = 16 << 20  # about 400 photos of 256 x 256: one request to an object storage, a small share of a cache
 AHEAD = 64  # photos that a thread may be ahead of the writer
