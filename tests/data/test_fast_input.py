@@ -1,5 +1,7 @@
 """Reduced decoding and windows cut on the device: the same photos, windows, flips and boxes as the plain way gives."""
 
+from pathlib import Path
+
 import albumentations as A
 import numpy as np
 import pytest
@@ -114,6 +116,25 @@ def test_batches_lie_channels_last_in_memory_from_a_worker_to_the_device(records
         assert image.shape == (3, 3, CROP, CROP)
         assert image.dtype == torch.uint8
         assert image.is_contiguous(memory_format=torch.channels_last)
+
+
+def unique(process):
+    """A process's own memory in MB."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_workers_memory_is_flat_from_epoch_to_epoch(records, masks):
+    dataset = PhotoDataset(records.take(np.zeros(320, int)), resize_transform(128), "error", with_masks=masks)
+    loader = DataLoader(dataset, batch_size=32, num_workers=1, collate_fn=collate, persistent_workers=True)
+    used = []
+    for _ in range(4):
+        for _ in loader:
+            pass
+        used.append(unique(loader._iterator._workers[0].pid))
+    assert used[-1] - used[0] < 8  # an epoch's batches are 16 MB of pixels, and 5 of masks
 
 
 @pytest.fixture(scope="module")

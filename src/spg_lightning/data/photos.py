@@ -11,12 +11,12 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from spg_lightning.data.jpeg import read_jpeg
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
-from spg_lightning.data.transforms import Window
+from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class PhotoDataset(Dataset):
         """
         index, seed = key if isinstance(key, tuple) else (key, None)
         if seed is not None:
-            self.transform.set_random_seed(seed)
+            seed_transform(self.transform, seed)
         try:
             return self._sample(index, seed)
         except UserError as error:
@@ -195,11 +195,15 @@ def collate(samples: list[Sample | None]) -> Batch | None:
         label=torch.tensor([sample["label"] for sample in kept]),
         index=torch.tensor([sample["index"] for sample in kept]),
         boxes=[sample["boxes"] for sample in kept],
-        mask=None if any(mask is None for mask in masks) else torch.stack([m for m in masks if m is not None]),
+        mask=None if any(mask is None for mask in masks) else default_collate(masks),
         window=None if None in windows else [window for window in windows if window is not None],
     )
 
 
 def stack_images(images: list[UInt8[Tensor, "3 Y X"]]) -> UInt8[Tensor, "B 3 Y X"]:
-    """Put images side by side, channels last in memory."""
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    """Put images side by side, channels last in memory.
+
+    In a loader's worker `default_collate` writes into shared memory at once. A stack that is moved there when it is sent stays
+    behind in the worker, which grew by every batch (tests/data/test_fast_input.py).
+    """
+    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)

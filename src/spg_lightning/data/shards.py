@@ -6,8 +6,8 @@
 
 A folder is written under another name and renamed when it is whole. Item i is training photo i of the records; labels, boxes
 and everything else stay in the records. Reading asks for a photo by its number, so that samplers, and with them what a step
-sees, are the same as with files. litdata's own reader keeps one chunk open for reading in order, and takes longer to give
-a photo from anywhere than to decode it (experiments/input_speed).
+sees, are the same as with files. litdata's own reader is made for reading in its own order, with threads, locks and counters
+that fetch ahead and delete; a number needs two reads of a file.
 """
 
 import hashlib
