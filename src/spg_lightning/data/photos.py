@@ -121,7 +121,7 @@ class PhotoDataset(Dataset):
         transform: an albumentations pipeline that boxes and masks follow.
         on_broken: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
         with_masks: load the masks, where there are any.
-        with_boxes: let the boxes follow, which takes albumentations half a millisecond; otherwise there are none.
+        with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
         source: index -> pixels, of any size; None: the files, in full.
         windows: seed -> the window to cut out after `transform`; it is named in the sample, not cut. None: no window.
     """
