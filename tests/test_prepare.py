@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spg_lightning import compose, evaluate, prepare, train
-from spg_lightning.data import read_cub
+from spg_lightning.data import read_cub, read_cub_and_val
 from tests.conftest import SHARED, TINY
 from tests.trees import coco, write_benchmark, write_cub, write_folder, write_ilsvrc, write_metadata
 
@@ -140,6 +140,53 @@ def test_real_photos_as_a_folder_with_coco_boxes_give_the_same_numbers(tmp_path)
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.shared
+@pytest.mark.slow
+def test_all_of_cub_20_through_everything_and_as_a_folder_with_coco_boxes(tmp_path, monkeypatch):
+    """Prepare, two training steps, evaluate, in both layouts: every number is the same."""
+    source = SHARED / "data" / "CUB_20"
+    if not source.is_dir():
+        pytest.skip("CUB_20 is not there")
+    monkeypatch.setenv("SPG_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    cub_root, folder_root = (
+        tmp_path / "cub",
+        tmp_path / "photos",
+    )  # links: nothing is written beside the reference photos
+    for root in (cub_root, folder_root):
+        root.mkdir()
+    for path in source.iterdir():
+        (cub_root / path.name).symlink_to(path)
+    for path in (source / "images").iterdir():
+        (folder_root / path.name).symlink_to(path)
+    splits = read_cub(str(source))
+    rows, found = [], {}
+    for part, records in (("train", splits.train), ("test", splits.test)):
+        for i, image in enumerate(records.images):
+            rows.append(f"{image},{records.class_names[records.labels[i]]},{part}\n")
+            found[image] = tuple(records.boxes_of(i)[0].tolist())
+    (folder_root / "labels.csv").write_text("".join(rows))
+    (folder_root / "boxes.json").write_text(json.dumps(coco(found)))
+    of_folder = ["dataset.reader.labels=labels.csv", "dataset.reader.boxes=boxes.json", "dataset.reader.upright=false"]
+    layouts = {
+        "cub": ["dataset=cub", f"dataset.root={cub_root}"],
+        "folder": ["dataset=folder", f"dataset.root={folder_root}", *of_folder],
+    }
+    run = ["trainer.max_steps=2", "trainer.max_epochs=5", "gallery_images=0", "report_images=1"]
+    numbers = {}
+    for name, words in layouts.items():
+        prepared = prepare(compose("prepare", [*words, "num_workers=2", f"output_dir={tmp_path / 'p'}"]))
+        assert not prepared.findings
+        assert len(prepared.splits.train) + len(prepared.splits.test) == len(found) == 1132
+        result = train(compose("train", [*SETTINGS, *words, *run, f"output_dir={tmp_path / name}"]))
+        overrides = [f"checkpoint={result.checkpoint}", "num_workers=0", "num_thresholds=50", "accelerator=cpu"]
+        more = ["gallery_images=0", "report_images=1", f"output_dir={tmp_path / 'again'}"]
+        again = evaluate(compose("evaluate", [*overrides, *more]))
+        assert again.metrics == pytest.approx(result.metrics)
+        numbers[name] = result.metrics
+    assert numbers["cub"]["test/num_images"] == len(splits.test)
+    assert numbers["cub"] == numbers["folder"]
+
+
 def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
     root = write_folder(tmp_path / "photos", "csv")
     (root / "train/cat/0.jpg").write_bytes(b"")
@@ -166,6 +213,31 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
     prepared = prepare(compose("prepare", [*words, f"output_dir={tmp_path}"]))
     assert set(prepared.quarantine) == {"train/cat/0.jpg", "test/dog/1.jpg", "train/dog/0.jpg"}
     assert (len(prepared.splits.train), len(prepared.splits.test)) == (10, 11)
+
+
+@pytest.mark.parametrize("shards", ["false", "true"])
+def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used(verb, tmp_path, monkeypatch, shards):
+    import errno
+    import os
+
+    root = write_cub(tmp_path / "cub")
+    words = ["dataset=cub", f"dataset.root={root}", f"shards={shards}"]
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("SPG_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    if shards == "true":
+        assert verb("prepare", *words[:2]).code == 0  # the index is whole, what fails are the shards
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        if shards == "true":
+            patch.setattr("spg_lightning.preparation.write_index", lambda *_: None)
+        outcome = verb("prepare", *words)
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.line
+    assert {path.suffix for path in (root / ".spg_lightning").iterdir()} == ({".bin"} if shards == "true" else set())
+    assert (read_cub_and_val(str(root), None, None).train.origin is None) == (shards == "false")
 
 
 def test_prepare_extracts_an_archive_and_compares_with_what_is_published(verb, tmp_path):

@@ -40,6 +40,21 @@ def write_cub(
     return folder
 
 
+def photo_like(size: tuple[int, int], seed: int) -> np.ndarray:
+    """Return a picture (Y, X, 3) whose detail falls off with frequency as in photos; `size` is width and height."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = 1
+
+    def noise(exponent: float) -> np.ndarray:
+        drawn = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(height, width))) * frequency**-exponent, s=(height, width))
+        return drawn / max(float(drawn.std()), 1e-9)
+
+    grey, colours = noise(1.32), np.stack([noise(1.6) for _ in range(3)], -1)
+    return (120 + 55 * grey[..., None] + 25 * colours).clip(0, 255).astype(np.uint8)
+
+
 SIZE = (60, 40)  # width and height of the photos below
 Box = tuple[int, int, int, int]
 

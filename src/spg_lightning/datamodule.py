@@ -10,12 +10,17 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
-from spg_lightning.data.photos import Batch, PhotoDataset, Sample, collate
-from spg_lightning.data.records import Records, Splits, hold_out
-from spg_lightning.data.transforms import test_transform, train_transform
+from spg_lightning.data.device import cut_windows
+from spg_lightning.data.photos import Batch, PhotoDataset, PhotoFiles, Sample, Source, collate
+from spg_lightning.data.records import Records, Splits, held_out_rows
+from spg_lightning.data.shards import ShardedPhotos, Shards
+from spg_lightning.data.transforms import Windows, resize_transform, test_transform, train_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.scan import scale_boxes
 from spg_lightning.resuming.stopping import SIGNALS
+
+DECODE, AUGMENT = ("full", "reduced"), ("workers", "device")
+NEARBY = 32  # chunks of about 400 photos that fetched photos are shuffled among
 
 
 class PhotoDataModule(pl.LightningDataModule):
@@ -30,6 +35,9 @@ class PhotoDataModule(pl.LightningDataModule):
         num_workers: loader processes.
         val_share: of the training photos of each class, held out where the reader brings no validation part.
         on_broken: "skip" or "error", see `PhotoDataset`.
+        decode: "full", or "reduced": training photos at 1/2, 1/4 or 1/8, where JPEG allows and no side falls below `resize`.
+        augment: where a training photo's window is cut and flipped: in the "workers", or on the "device"; both show the same.
+        shards: folder or address of the training photos as shards, see `Shards`; None: the files.
         seed: of the held-out part and of the order of training photos.
     """
 
@@ -43,9 +51,15 @@ class PhotoDataModule(pl.LightningDataModule):
         num_workers: int,
         val_share: float,
         on_broken: str,
+        decode: str,
+        augment: str,
+        shards: str | None,
         seed: int,
     ) -> None:
         super().__init__()
+        for key, value, choices in (("decode", decode, DECODE), ("augment", augment, AUGMENT)):
+            if value not in choices:
+                raise UserError(f"data.{key}={value}: choose {' or '.join(choices)}")
         if not 0 < crop <= resize:
             raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
         if not 0 < val_share < 1:
@@ -53,7 +67,9 @@ class PhotoDataModule(pl.LightningDataModule):
         self.reader, self.resize, self.crop = reader, resize, crop
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.val_share, self.on_broken, self.seed = val_share, on_broken, seed
+        self.decode, self.augment, self.shards = decode, augment, shards
         self.records: dict[str, Records] = {}
+        self.source: Source | None = None  # of the training photos
         self.begin = (0, 0)
 
     def go_on_from(self, epoch: int, batch: int) -> None:
@@ -69,9 +85,12 @@ class PhotoDataModule(pl.LightningDataModule):
         if self.records:
             return
         splits = self.reader()
-        train, val = splits.train, splits.val
+        train, val, rows = splits.train, splits.val, np.arange(len(splits.train))
         if val is None:
-            train, val = hold_out(train, self.val_share, self.seed)
+            rows, held = held_out_rows(train, self.val_share, self.seed)
+            train, val = splits.train.take(rows), splits.train.take(held)
+        if self.shards is not None:
+            self.source = ShardedPhotos(Shards(self.shards, splits.train, self.resize), rows)
         self.records = {"train": train, "val": val, "test": splits.test}
 
     @property
@@ -94,15 +113,31 @@ class PhotoDataModule(pl.LightningDataModule):
         """Return the photos of a split as evaluation sees them."""
         return PhotoDataset(self.records[split], test_transform(self.crop), self.on_broken, with_masks=True)
 
+    def train_dataset(self, with_boxes: bool = False) -> PhotoDataset:
+        """Return the training photos as training sees them: without masks, and without boxes if they are not asked for."""
+        records = self.records["train"]
+        in_workers = self.augment == "workers"
+        return PhotoDataset(
+            records,
+            train_transform(self.resize, self.crop) if in_workers else resize_transform(self.resize),
+            self.on_broken,
+            with_masks=False,
+            with_boxes=with_boxes,
+            source=self.source or PhotoFiles(records, self.resize if self.decode == "reduced" else None),
+            windows=None if in_workers else Windows(self.resize, self.crop),
+        )
+
+    def on_after_batch_transfer(self, batch: Batch | None, dataloader_idx: int) -> Batch | None:
+        """Cut the windows that the workers left to the device; Lightning calls this."""
+        return None if batch is None else cut_windows(batch, self.crop)
+
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Return shuffled batches of one size; what does not fill the last batch waits for the next epoch's shuffle.
 
         A step's photos, and how each is cropped and flipped, depend on the seed alone: several processes share the very
         batch that one would have had.
         """
-        dataset = PhotoDataset(
-            self.records["train"], train_transform(self.resize, self.crop), self.on_broken, with_masks=False
-        )
+        dataset = self.train_dataset()
         rank, processes = self._processes()
         if self.batch_size % processes:
             raise UserError(
@@ -114,7 +149,7 @@ class PhotoDataModule(pl.LightningDataModule):
                 f"dataset.batch_size={self.batch_size} is more than the {len(dataset)} training photos; choose a smaller one"
             )
         share = self.batch_size // processes
-        indices = ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed)
+        indices = ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed, places=self._places())
         indices.go_on_from(self.begin[0], self.begin[1] * share)
         return self._loader(dataset, SeededSampler(indices, self.seed), share, drop_last=True)
 
@@ -146,6 +181,11 @@ class PhotoDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def _places(self) -> Int[np.ndarray, " n"] | None:
+        """Return the chunk each training photo is in, where chunks have to be fetched."""
+        sharded = isinstance(self.source, ShardedPhotos) and self.source.shards.is_remote
+        return self.source.shards.chunk_of(self.source.rows) if sharded else None  # type: ignore[union-attr]
+
     def _processes(self) -> tuple[int, int]:
         """Return this process's number and how many there are."""
         trainer = self.trainer
@@ -160,9 +200,19 @@ class ProcessSampler(Sampler[int]):
         rank, world_size: this process and how many there are.
         shuffle_seed: shuffles anew each epoch, the same in all processes, and deals every process equally many (the few
             that are over wait for another epoch's shuffle); None keeps the order and deals everything.
+        places: (size,) chunks that the indices are in: chunks are shuffled, and an index comes at random among those of
+            `NEARBY` chunks, so that no more have to be at hand; None: every order is as likely as any other.
     """
 
-    def __init__(self, size: int, rank: int, world_size: int, shuffle_seed: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        rank: int,
+        world_size: int,
+        shuffle_seed: int | None = None,
+        places: Int[np.ndarray, " size"] | None = None,
+    ) -> None:
+        self.places = places
         self.size, self.rank, self.world_size, self.shuffle_seed = size, rank, world_size, shuffle_seed
         self.epoch = 0
         self.begin = (0, 0)
@@ -181,9 +231,15 @@ class ProcessSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         if self.shuffle_seed is None:
             return iter(range(self.rank, self.size, self.world_size))
-        order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
+        order = self._order(np.random.default_rng([self.shuffle_seed, self.epoch]))
         seen = self.begin[1] if self.epoch == self.begin[0] else 0
         return iter(order[self.rank : len(self) * self.world_size : self.world_size].tolist()[seen:])
+
+    def _order(self, rng: np.random.Generator) -> Int[np.ndarray, " size"]:
+        if self.places is None:
+            return rng.permutation(self.size)
+        turn = rng.permutation(int(self.places.max()) + 1)  # of each chunk
+        return np.argsort(turn[self.places] + NEARBY * rng.random(self.size), kind="stable")
 
     def __len__(self) -> int:
         if self.shuffle_seed is None:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,10 @@ from spg_lightning.build import make
 from spg_lightning.data import cache
 from spg_lightning.data.archives import extract
 from spg_lightning.data.audit import QUARANTINE, Audit, read_quarantine
+from spg_lightning.data.cache import writable
 from spg_lightning.data.indexed import fingerprint_of, write_index
-from spg_lightning.data.records import Splits
+from spg_lightning.data.records import Records, Splits
+from spg_lightning.data.shards import MANIFEST, Shards, write_shards
 from spg_lightning.data.verify import verify
 from spg_lightning.errors import UserError
 
@@ -31,6 +35,7 @@ class Prepared:
         notes: what differs from the published numbers.
         quarantine: photos that are left out, relative to the data set's folder.
         index: the file; None for data that are drawn by code.
+        shards: the folder; None where none were asked for.
     """
 
     splits: Splits
@@ -38,6 +43,7 @@ class Prepared:
     notes: tuple[str, ...]
     quarantine: tuple[str, ...]
     index: Path | None
+    shards: Path | None = None
 
 
 def prepare(cfg: DictConfig) -> Prepared:
@@ -56,7 +62,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     fingerprint = fingerprint_of(reader.func, reader.keywords)
     if fingerprint is None:  # drawn by code
         splits = reader()
-        return Prepared(splits, (), (), (), None)
+        return Prepared(splits, (), (), (), None, _shards(splits.train, cfg))
     root = Path(str(cfg.dataset.root)).expanduser()
     if not root.is_dir():
         about = cfg.dataset.about
@@ -77,7 +83,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         "%s: %s of %d classes%s; index: %s", cfg.dataset.name, _counts(splits), len(splits.train.class_names),
         f", {len(quarantine)} photos in quarantine" if quarantine else "", index,
     )  # fmt: skip
-    return Prepared(splits, tuple(audit.found), tuple(notes), quarantine, index)
+    return Prepared(splits, tuple(audit.found), tuple(notes), quarantine, index, _shards(splits.train, cfg))
 
 
 def _archives(cfg: DictConfig) -> list[str]:
@@ -87,13 +93,45 @@ def _archives(cfg: DictConfig) -> list[str]:
 
 
 def _look(splits: Splits, cfg: DictConfig, audit: Audit) -> list[str]:
-    columns = TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     published = None if cfg.dataset.published is None else {str(k): int(v) for k, v in cfg.dataset.published.items()}
     count = sum(len(records) for records in (splits.train, splits.val, splits.test) if records is not None)
+    with _bar("photos", count) as advance:
+        return verify(splits, published, audit, _threads(cfg), advance)
+
+
+def _shards(train: Records, cfg: DictConfig) -> Path | None:
+    """Write the shards, if they are asked for and not there."""
+    if not cfg.shards:
+        return None
+    resize, where = int(cfg.dataset.resize), cfg.dataset.shards
+    if where is not None and "://" in str(where):
+        raise UserError(
+            f"dataset.shards={where}: write them to a folder, and copy that there with your storage's own tool"
+        )
+    folder = writable(train.root) / f"shards-{resize}" if where is None else Path(str(where)).expanduser()
+    if (folder / MANIFEST).is_file():
+        Shards(str(folder), train, resize)  # refuses those of other photos
+        log.info("dataset.shards=%s is there already, and whole", folder)
+        return folder
+    with _bar("shards", len(train)) as advance:
+        files, size = write_shards(train, resize, folder, _threads(cfg), advance)
+    log.info(
+        "%d training photos of %d x %d in %d files, %.2f GB: train with dataset.shards=%s",
+        len(train), resize, resize, files, size / 1e9, folder,
+    )  # fmt: skip
+    return folder
+
+
+def _threads(cfg: DictConfig) -> int:
+    return int(cfg.num_workers) or os.cpu_count() or 1
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("photos", total=count)
-        workers = int(cfg.num_workers) or os.cpu_count() or 1
-        return verify(splits, published, audit, workers, lambda done: bar.advance(task, done))
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 def _leave_out(cfg: DictConfig, reader: "partial[Splits]", root: Path, audit: Audit) -> tuple[Splits, str]:

@@ -34,6 +34,11 @@ def box(row):
     return lambda f: replace_line(f / "bounding_boxes.txt", "1 ", row)
 
 
+def loop(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
 MISTAKES = {
     "missing list": (lambda f: (f / "classes.txt").unlink(), ["classes.txt is missing", "dataset.root"]),
     "missing folder": (lambda f: (f / "images").rename(f / "photos"), ["images is missing"]),
@@ -56,6 +61,29 @@ MISTAKES = {
         lambda f: (f / "images.txt").write_text((f / "images.txt").read_text() + f"1 {FIRST}\n"),
         ["images.txt, line 25", "id 1 stands there twice"],
     ),
+    "photo twice": (
+        lambda f: replace_line(f / "images.txt", "2 ", f"2 {FIRST}"),
+        ["images.txt", "images 1 and 2 are both", FIRST],
+    ),
+    "empty class": (
+        lambda f: (f / "classes.txt").write_text((f / "classes.txt").read_text() + "4 004.Nobody\n"),
+        ["classes.txt", "class 4 (004.Nobody) has no training photo"],
+    ),
+    "class without training photos": (
+        lambda f: (f / "train_test_split.txt").write_text(
+            "".join(f"{i} {int(i > 8 and i % 2)}\n" for i in range(1, 25))
+        ),
+        ["class 1 (001.Class_0) has no training photo"],
+    ),
+    "absolute": (
+        lambda f: replace_line(f / "images.txt", "1 ", "1 /etc/secret.jpg"),
+        ["images.txt", "/etc/secret.jpg", "refused"],
+    ),
+    "not UTF-8": (
+        lambda f: (f / "images.txt").write_bytes((f / "images.txt").read_bytes() + b"99 \xe9.jpg\n"),
+        ["images.txt, line 25", "not UTF-8"],
+    ),
+    "link to itself": (lambda f: loop(f / "images" / FIRST), [FIRST, "no readable photo", "images.txt"]),
     "photo missing": (lambda f: (f / "images" / FIRST).unlink(), [FIRST, "is missing", "images.txt"]),
     "photo empty": (lambda f: (f / "images" / FIRST).write_bytes(b""), [FIRST, "no readable photo"]),
     "outside the folder": (

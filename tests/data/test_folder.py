@@ -109,6 +109,15 @@ def coco_id(f):
     (f / "boxes.json").write_text(json.dumps(content))
 
 
+def coco_box(*box):
+    def spoil(f):
+        content = json.loads((f / "boxes.json").read_text())
+        content["annotations"][3]["bbox"] = box
+        (f / "boxes.json").write_text(json.dumps(content))
+
+    return spoil
+
+
 def bomb(f):
     # a picture of 40000 x 40000 pixels in a file of two hundred bytes
     header = b"P5 40000 40000 255\n"
@@ -168,6 +177,14 @@ MISTAKES = {
     ),
     "shares": (lambda f: None, {"shares": {"train": 0.9, "test": 0.3}, "labels": "two.csv"}, ["add up to 1"]),
     "COCO id twice": (coco_id, {"boxes": "boxes.json"}, ["boxes.json", "two images have the id 0"]),
+    "COCO reversed": (coco_box(10, 10, -5, 4), {"boxes": "boxes.json"}, ["boxes.json, annotation 3", "ends before"]),
+    "COCO NaN": (coco_box(float("nan"), 1, 5, 4), {"boxes": "boxes.json"}, ["boxes.json, annotation 3", "finite"]),
+    "COCO columns": (
+        coco_box(1, 2, 3),
+        {"boxes": "boxes.json"},
+        ["boxes.json, annotation 3", "bbox x, y, width, height"],
+    ),
+    "COCO outside": (coco_box(50, 10, 50, 4), {"boxes": "boxes.json"}, ["boxes.json, annotation 3", "sticks out"]),
     "no COCO": (lambda f: (f / "boxes.json").write_text("[1]"), {"boxes": "boxes.json"}, ["no COCO file"]),
     "no XML": (
         lambda f: (f / "boxes/train/cat/0.xml").write_text("<x>"),

@@ -1,5 +1,7 @@
 """ILSVRC, the benchmark's lists and CUBV2: what is read, and the one line for each mistake."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,10 @@ def test_ilsvrc_as_kaggle_packs_it_with_imagenetv2(tmp_path):
     assert len(splits.train.boxes) == 0  # nobody needs them
 
 
+def misname(path):
+    os.rename(os.fsencode(path), os.fsencode(path.parent) + b"/\xe9.JPEG")  # noqa: PTH104
+
+
 ILSVRC = {
     "no XML": (lambda f: (f / VAL).unlink(), ["no .xml for ILSVRC2012_val_00000002.JPEG"]),
     "unknown class": (
@@ -55,6 +61,13 @@ ILSVRC = {
     "outside": (
         lambda f: replace_line(f / "ImageSets/CLS-LOC/val.txt", "ILSVRC2012_val_00000003", "../../x 3"),
         ["val.txt, line 3", "refused"],
+    ),
+    "name not UTF-8": (
+        lambda f: (
+            (f / "ImageSets/CLS-LOC/train_cls.txt").unlink(),
+            misname(f / "Data/CLS-LOC/train/n00000000/n00000000_0.JPEG"),
+        ),
+        ["n00000000/\\udce9.JPEG", "not UTF-8", "rename"],
     ),
     "missing": (lambda f: (f / "Data/CLS-LOC/val").rename(f / "vals"), ["Data/CLS-LOC/val is missing"]),
 }
@@ -100,6 +113,27 @@ BENCHMARK = {
         ["test/class_labels.txt", "class 7 has no training photo"],
     ),
     "above": (lambda f: benchmark(f, "image_ids.txt", "test/0/1", "../x.jpg"), ["image_ids.txt, line 2"]),
+    "absolute": (lambda f: benchmark(f, "image_ids.txt", "test/0/1", "/etc/x.jpg"), ["image_ids.txt, line 2"]),
+    "id twice": (
+        lambda f: benchmark(f, "image_ids.txt", "test/0/1", "test/0/0.jpg"),
+        ["image_ids.txt, line 2", "stands there twice"],
+    ),
+    "NaN": (
+        lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,nan,5,9,20"),
+        ["localization.txt, line 2", "nan"],
+    ),
+    "reversed": (
+        lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,9,5,3,20"),
+        ["localization.txt, line 2", "ends before it begins"],
+    ),
+    "columns": (
+        lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,9,5,3"),
+        ["localization.txt, line 2", "<image id>,<x0>,<y0>,<x1>,<y1>"],
+    ),
+    "not UTF-8": (
+        lambda f: (f / "metadata/test/image_ids.txt").write_bytes(b"test/0/0.jpg\n\xe9.jpg\n"),
+        ["image_ids.txt, line 2", "not UTF-8"],
+    ),
 }
 
 
@@ -111,6 +145,33 @@ def test_mistakes_in_the_benchmarks_lists(tmp_path, name):
         read_benchmark_parts(str(tmp_path), str(tmp_path / "metadata"), None, None)
     for words in expected:
         assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "row", ["test/0/1.jpg,../x.png,", "test/0/1.jpg,/etc/x.png,", "test/0/1.jpg,test/0/1_m0.png,../x.png"]
+)
+def test_masks_outside_their_folder_are_refused(tmp_path, row):
+    root = write_benchmark(tmp_path, masks=True)
+    benchmark(root, "localization.txt", "test/0/1", row)
+    with pytest.raises(UserError, match=r"localization\.txt: .*lies outside .*refused"):
+        read_benchmark_parts(str(root), str(root / "metadata"), str(root / "masks"), None)
+
+
+def test_windows_line_ends_and_byte_order_marks_are_accepted(tmp_path):
+    for write, read in (
+        (write_ilsvrc, lambda f: read_ilsvrc(str(f), None, None)),
+        (write_benchmark, lambda f: read_benchmark_parts(str(f), str(f / "metadata"), None, None)),
+    ):
+        root = write(tmp_path / write.__name__)
+        before = read(root)
+        for path in [*root.rglob("*.txt"), *root.rglob("*.xml")]:
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", "\r\n").encode())
+        after = read(root)
+        for part in ("train", "test"):
+            one, other = getattr(before, part), getattr(after, part)
+            assert tuple(one.images) == tuple(other.images)
+            assert np.array_equal(one.boxes, other.boxes)
+            assert one.class_names == other.class_names
 
 
 def test_cubv2_is_val_where_it_is_given(tmp_path):

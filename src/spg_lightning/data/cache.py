@@ -30,17 +30,27 @@ def find(root: Path, name: str) -> Path | None:
     return next((place / name for place in places(root) if (place / name).is_file()), None)
 
 
-def write(root: Path, name: str, parts: Iterable[bytes]) -> Path:
-    """Write a file about a data set, whole or not at all, and return where it went.
+def writable(root: Path) -> Path:
+    """Return the first place for files about a data set that can be written.
 
     Raises:
-        UserError: neither place can be written, or the disk is full; what was there before is kept.
+        UserError: there is none.
     """
     place = next((p for p in places(root) if _is_writable(p)), None)
     if place is None:
         raise UserError(
             f"neither {' nor '.join(map(str, places(root)))} can be written; set SPG_LIGHTNING_CACHE to a folder that can"
         )
+    return place
+
+
+def write(root: Path, name: str, parts: Iterable[bytes]) -> Path:
+    """Write a file about a data set, whole or not at all, and return where it went.
+
+    Raises:
+        UserError: neither place can be written, or the disk is full; what was there before is kept.
+    """
+    place = writable(root)
     handle, temporary = tempfile.mkstemp(dir=place, prefix=f".{name}-")
     try:
         with os.fdopen(handle, "wb") as file:

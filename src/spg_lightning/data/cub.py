@@ -108,11 +108,22 @@ def read_cub(root: str, audit: Audit | None = None) -> Splits:
     for i, path in images.items():
         if not is_inside(path):
             raise UserError(f"{folder / 'images.txt'}: image {i} ({path}) lies outside {folder / 'images'}; refused")
+    first: dict[str, int] = {}
+    for i, path in list(images.items()):
+        if first.setdefault(path, i) != i:
+            audit.add(f"{folder / 'images.txt'}: images {first[path]} and {i} are both {path}; keep one")
+            del images[i]
     records, kept = _records(folder, images, class_names, labels, boxes, audit)
     train = np.array([is_train[i] for i in kept], dtype=bool)
     for name, part in (("train (1)", train), ("test (0)", ~train)):
         if not part.any():
             raise UserError(f"{folder / 'train_test_split.txt'}: no image is marked as {name}")
+    classes = sorted(class_names)
+    if empty := sorted(set(range(len(classes))) - set(records.labels[train].tolist())):
+        raise UserError(
+            f"{folder / 'classes.txt'}: class {classes[empty[0]]} ({class_names[classes[empty[0]]]}) has no training "
+            f"photo{more(empty)}; add some, or take the class out of the lists"
+        )
     return Splits(train=records.take(np.flatnonzero(train)), val=None, test=records.take(np.flatnonzero(~train)))
 
 

@@ -136,7 +136,7 @@ def _photos(folder: Path) -> list[str]:
         try:
             name.encode()
         except UnicodeEncodeError:  # Python's stand-in for bytes that are no text
-            raise UserError(f"{folder / name!r}: the name is not UTF-8 text; rename it") from None
+            raise UserError(f"{str(folder / name)!a}: the name is not UTF-8 text; rename it") from None
     return names
 
 

@@ -50,11 +50,21 @@ def measure(
 
     if outside := next((name for name in images if not is_inside(name)), None):
         raise UserError(f"{listed_in}: {outside} lies outside {folder}; refused")
+    if odd := next((name for name in images if not name.isascii() and not _is_text(name)), None):
+        raise UserError(f"{listed_in}: {str(folder / odd)!a}: the name is not UTF-8 text; rename it")
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(0, len(images), CHUNK)))
     ordered = {folder / name: findings[folder / name] for name in images if folder / name in findings}
     audit.add_photos(ordered, f"restore it, or take its line out of {listed_in}")
     return sizes, good
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a file's name that are no UTF-8 come as surrogates
+        return False
+    return True
 
 
 def size_of(path: Path, upright: bool) -> tuple[int, int] | str:

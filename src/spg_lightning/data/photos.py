@@ -1,6 +1,7 @@
 """A torch data set over records: decode, transform, name what is broken."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,10 +11,12 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
+from spg_lightning.data.jpeg import read_jpeg
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
+from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,7 @@ class Sample(TypedDict):
 
     image: (3, Y, X) uint8 RGB. label, index: integers; index counts in the records. boxes: (n, 4) float32 x0 y0 x1 y1 in
     the input frame, without those a crop cut away. mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None.
+    window: what is still to be cut out of image, boxes and mask, or None.
     """
 
     image: Tensor
@@ -33,25 +37,32 @@ class Sample(TypedDict):
     index: int
     boxes: Tensor
     mask: Tensor | None
+    window: Window | None
 
 
 class Batch(TypedDict):
-    """Samples side by side: image (B, 3, Y, X), label (B,), index (B,), boxes a list, mask (B, Y, X) or None."""
+    """Samples side by side: image (B, 3, Y, X), label (B,), index (B,), mask (B, Y, X) or None, boxes and window lists.
+
+    An image lies in memory with its channels last, as it was decoded and as convolutions want it.
+    """
 
     image: Tensor
     label: Tensor
     index: Tensor
     boxes: list[Tensor]
     mask: Tensor | None
+    window: list[Window] | None
 
 
-def read_photo(path: Path, upright: bool = False) -> UInt8[np.ndarray, "Y X 3"]:
+def read_photo(path: Path, upright: bool = False, at_least: int | None = None) -> UInt8[np.ndarray, "Y X 3"]:
     """Return a photo as RGB.
 
     Args:
         path: of the file.
         upright: turn it as its EXIF orientation says; off for data sets whose boxes refer to the pixels as stored, see
             `Records.upright`.
+        at_least: pixels that are enough for its shorter side: a JPEG may come at 1/2, 1/4 or 1/8 of its size as long as no
+            side falls below. None: in full.
 
     Grey, CMYK, palette and transparent pictures are converted, 16 bits a pixel scaled to 8, of an animation the first
     picture counts.
@@ -59,6 +70,8 @@ def read_photo(path: Path, upright: bool = False) -> UInt8[np.ndarray, "Y X 3"]:
     Raises:
         UserError: the file is missing or broken; truncated files count as broken, and so do pixels that are no colours.
     """
+    if (pixels := read_jpeg(path, upright, at_least)) is not None:
+        return pixels
     try:
         with Image.open(path) as photo:
             turned = ImageOps.exif_transpose(photo) if upright else photo
@@ -81,6 +94,25 @@ def _to_8_bits(photo: Image.Image) -> Image.Image:
     return Image.fromarray((values >> 8).astype(np.uint8))
 
 
+Source = Callable[[int], UInt8[np.ndarray, "Y X 3"]]
+
+
+class PhotoFiles:
+    """The photos of records from their files: index -> pixels.
+
+    Args:
+        records: the photos.
+        at_least: see `read_photo`.
+    """
+
+    def __init__(self, records: Records, at_least: int | None = None) -> None:
+        self.records, self.at_least = records, at_least
+
+    def __call__(self, index: int) -> UInt8[np.ndarray, "Y X 3"]:
+        """Return a photo as RGB."""
+        return read_photo(self.records.root / self.records.images[index], self.records.upright, self.at_least)
+
+
 class PhotoDataset(Dataset):
     """Samples of records.
 
@@ -89,13 +121,27 @@ class PhotoDataset(Dataset):
         transform: an albumentations pipeline that boxes and masks follow.
         on_broken: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
         with_masks: load the masks, where there are any.
+        with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
+        source: index -> pixels, of any size; None: the files, in full.
+        windows: seed -> the window to cut out after `transform`; it is named in the sample, not cut. None: no window.
     """
 
-    def __init__(self, records: Records, transform: A.Compose, on_broken: str, with_masks: bool) -> None:
+    def __init__(
+        self,
+        records: Records,
+        transform: A.Compose,
+        on_broken: str,
+        with_masks: bool,
+        with_boxes: bool = True,
+        source: Source | None = None,
+        windows: Callable[[int | None], Window] | None = None,
+    ) -> None:
         if on_broken not in ON_BROKEN:
             raise UserError(f"data.on_broken={on_broken}: choose skip or error")
         self.records, self.transform, self.on_broken = records, transform, on_broken
-        self.with_masks = with_masks and bool(records.masks)
+        self.with_masks, self.with_boxes = with_masks and bool(records.masks), with_boxes
+        self.source = source or PhotoFiles(records)
+        self.windows = windows
 
     def __len__(self) -> int:
         return len(self.records)
@@ -108,29 +154,32 @@ class PhotoDataset(Dataset):
         """
         index, seed = key if isinstance(key, tuple) else (key, None)
         if seed is not None:
-            self.transform.set_random_seed(seed)
+            seed_transform(self.transform, seed)
         try:
-            return self._sample(index)
+            return self._sample(index, seed)
         except UserError as error:
             if self.on_broken == "error":
                 raise UserError(f"{error}; restore it, or set data.on_broken=skip") from error
             log.warning("%s; skipped (data.on_broken=error stops instead)", error)
             return None
 
-    def _sample(self, index: int) -> Sample:
+    def _sample(self, index: int, seed: int | None) -> Sample:
         records = self.records
-        photo = read_photo(records.root / records.images[index], records.upright)
-        boxes = records.boxes_of(index)
+        photo = self.source(index)
+        boxes = records.boxes_of(index) if self.with_boxes else np.zeros((0, 4))
+        if len(boxes):  # they refer to the photo in full
+            boxes = boxes * (np.tile(photo.shape[1::-1], 2) / np.tile(records.sizes[index], 2))
         arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
         if self.with_masks:
             arguments["mask"] = read_ternary_mask(records, index, (photo.shape[1], photo.shape[0]))
         out = self.transform(**arguments)
         return Sample(
-            image=torch.from_numpy(np.ascontiguousarray(out["image"].transpose(2, 0, 1))),
+            image=torch.from_numpy(np.ascontiguousarray(out["image"])).permute(2, 0, 1),
             label=int(records.labels[index]),
             index=index,
             boxes=torch.from_numpy(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4)),
             mask=torch.from_numpy(np.ascontiguousarray(out["mask"])) if self.with_masks else None,
+            window=self.windows(seed) if self.windows else None,
         )
 
 
@@ -140,10 +189,21 @@ def collate(samples: list[Sample | None]) -> Batch | None:
     if not kept:
         return None
     masks = [sample["mask"] for sample in kept]
+    windows = [sample["window"] for sample in kept]
     return Batch(
-        image=torch.stack([sample["image"] for sample in kept]),
+        image=stack_images([sample["image"] for sample in kept]),
         label=torch.tensor([sample["label"] for sample in kept]),
         index=torch.tensor([sample["index"] for sample in kept]),
         boxes=[sample["boxes"] for sample in kept],
-        mask=None if any(mask is None for mask in masks) else torch.stack([m for m in masks if m is not None]),
+        mask=None if any(mask is None for mask in masks) else default_collate(masks),
+        window=None if None in windows else [window for window in windows if window is not None],
     )
+
+
+def stack_images(images: list[UInt8[Tensor, "3 Y X"]]) -> UInt8[Tensor, "B 3 Y X"]:
+    """Put images side by side, channels last in memory.
+
+    In a loader's worker `default_collate` writes into shared memory at once. A stack that is moved there when it is sent stays
+    behind in the worker, which grew by every batch (tests/data/test_fast_input.py).
+    """
+    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)

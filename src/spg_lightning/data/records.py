@@ -102,12 +102,16 @@ def hold_out(records: Records, share: float, seed: int) -> tuple[Records, Record
     Returns:
         What remains, and what was held out, both in the original order.
     """
+    rest, held = held_out_rows(records, share, seed)
+    return records.take(rest), records.take(held)
+
+
+def held_out_rows(records: Records, share: float, seed: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """Return which rows `hold_out` leaves, and which it takes."""
     rng = np.random.default_rng(seed)
-    held: list[int] = []
+    is_held = np.zeros(len(records), dtype=bool)
     for label in range(len(records.class_names)):
         of_class = np.flatnonzero(records.labels == label)
         count = max(round(share * len(of_class)), 1) if len(of_class) > 1 else 0
-        held.extend(rng.permutation(of_class)[:count].tolist())
-    is_held = np.zeros(len(records), dtype=bool)
-    is_held[held] = True
-    return records.take(np.flatnonzero(~is_held)), records.take(np.flatnonzero(is_held))
+        is_held[rng.permutation(of_class)[:count]] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
