@@ -81,6 +81,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     trained.data.crop, trained.data.resize = description.crop, max(description.crop, trained.data.resize)
     trained.data.eval_batch_size, trained.data.num_workers = cfg.eval_batch_size, cfg.num_workers
     trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
+    trained.module.compile = False
 
     data = build_data(trained)
     if data.class_names != description.class_names:
