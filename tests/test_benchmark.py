@@ -27,7 +27,11 @@ def test_every_part_has_a_row(verb, cub, tmp_path):
     rows = list(csv.DictReader((tmp_path / "out/results.csv").open()))
     said = [(row["part"], row["stem"], row["precision"]) for row in rows]
     assert said == [
-        *((part, "efficientnet_lite0", precision) for part in ("train", "evaluate") for precision in ("32-true", "bf16-mixed")),
+        *(
+            (part, "efficientnet_lite0", precision)
+            for part in ("train", "evaluate")
+            for precision in ("32-true", "bf16-mixed")
+        ),
         ("input", "cub", "-"),
     ]
     facts = json.loads((tmp_path / "out/facts.json").read_text())

@@ -93,7 +93,9 @@ def test_the_upsampled_loss_is_the_loss_of_what_is_upsampled():
 
 def test_the_loss_keeps_nothing_of_the_images_size():
     kept, out = [], output()
-    with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value.numel()) or value, lambda value: value):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda value: kept.append(value.numel()) or value, lambda value: value
+    ):
         spg_loss(out, LABELS, BANDS)["total"].backward()
     assert 0 < max(kept) <= out.class_maps.numel() < 3 * 16 * 16
 
@@ -171,9 +173,19 @@ def weights_after(cub, folder, *overrides):
     result = train(
         compose(
             "train",
-            [*TINY, "stem=vgg16", "method=spg_plain", f"dataset.root={cub}", f"output_dir={folder}",
-             "trainer.max_epochs=2", "gallery_images=0", "report_images=0", "callbacks.progress=null", *overrides],
-        )  # fmt: skip
+            [
+                *TINY,
+                "stem=vgg16",
+                "method=spg_plain",
+                f"dataset.root={cub}",
+                f"output_dir={folder}",
+                "trainer.max_epochs=2",
+                "gallery_images=0",
+                "report_images=0",
+                "callbacks.progress=null",
+                *overrides,
+            ],
+        )
     )
     rows = [row for row in csv.DictReader((folder / "metrics.csv").open()) if row["lr-SGD/new_weight"]]
     state = torch.load(result.checkpoint, weights_only=True)
@@ -184,7 +196,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(cub, tmp_path):
     """Cross-entropy alone, without batch norm and dropout: the mean of two halves is the mean."""
     whole, rates, steps = weights_after(cub, tmp_path / "whole", "dataset.batch_size=4")
     parts, same_rates, same_steps = weights_after(
-        cub, tmp_path / "parts", "dataset.batch_size=2", "+trainer.accumulate_grad_batches=2", "checkpoint_every_steps=1"
+        cub,
+        tmp_path / "parts",
+        "dataset.batch_size=2",
+        "+trainer.accumulate_grad_batches=2",
+        "checkpoint_every_steps=1",
     )
     assert steps == same_steps == 4
     assert set(rates) == set(same_rates), "the schedule counts updates, not batches"
@@ -203,9 +219,16 @@ def test_compiled_training_is_training(cub, tmp_path, monkeypatch):
         flag: train(
             compose(
                 "train",
-                [*TINY, f"dataset.root={cub}", f"output_dir={tmp_path / flag}", "trainer.max_epochs=1",
-                 "data.eval_batch_size=5", "score_map.name=[attention,grad_cam]", f"module.compile={flag}"],
-            )  # fmt: skip
+                [
+                    *TINY,
+                    f"dataset.root={cub}",
+                    f"output_dir={tmp_path / flag}",
+                    "trainer.max_epochs=1",
+                    "data.eval_batch_size=5",
+                    "score_map.name=[attention,grad_cam]",
+                    f"module.compile={flag}",
+                ],
+            )
         )
         for flag in ("false", "true")
     }

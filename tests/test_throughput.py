@@ -9,7 +9,6 @@ import torch
 from spg_lightning import throughput
 from spg_lightning.throughput import Throughput
 
-
 HELD = {"train/memory_gb": 3.5}
 
 
@@ -58,7 +57,9 @@ def test_what_lies_between_epochs_is_no_step(monkeypatch):
     assert drive.logged == []
     drive.step(0, 1)
     drive.step(0, 1)
-    assert drive.logged == [{"train/images_per_second": 4, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}]
+    assert drive.logged == [
+        {"train/images_per_second": 4, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}
+    ]
 
 
 def test_accumulated_gradients_are_logged_once_a_step(monkeypatch):
@@ -81,7 +82,9 @@ def test_a_batch_of_broken_photos_alone(monkeypatch):
     drive.now += 1
     drive.trainer.global_step += 1
     drive.meter.on_train_batch_end(drive.trainer, drive.module, None, None, 0)
-    assert drive.logged == [{"train/images_per_second": 0, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}]
+    assert drive.logged == [
+        {"train/images_per_second": 0, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}
+    ]
 
 
 def test_a_run_logs_losses_masks_rates_and_throughput(tiny_run):
@@ -111,4 +114,6 @@ def test_the_share_of_the_makers_rate(monkeypatch):
     drive.meter.on_train_start(drive.trainer, drive.module)
     drive.step(0, 1)
     drive.step(1, 3)
-    assert drive.logged[-1]["train/mfu"] == pytest.approx(50 * 4 / 4 / 1000)  # four images of 50 operations in 4 seconds
+    assert drive.logged[-1]["train/mfu"] == pytest.approx(
+        50 * 4 / 4 / 1000
+    )  # four images of 50 operations in 4 seconds

@@ -40,7 +40,9 @@ def call_of(name, case, device):
     """Return what is timed."""
     if name == PLAIN:
         return plain(case, device)
-    return training(module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device))
+    return training(
+        module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
+    )
 
 
 def memory_alone(name, case):

@@ -22,7 +22,7 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
             raise UserError(f"callbacks.ema.decay={decay}: choose a number from 0 to below 1")
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make room for the average; how many steps are in it is counted by the host, which asks at each step."""

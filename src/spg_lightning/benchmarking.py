@@ -250,7 +250,9 @@ def write(folder: Path, found: Benchmark) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     facts, cells = found.facts, [[_cell(row, key) for key in COLUMNS] for row in found.rows]
     rates = ", ".join(f"{rate:g} GFLOP/s in {name}" for name, rate in facts["matmul_gflops"].items())
-    lines = [f"{facts['machine']}, {facts['threads']} threads, torch {facts['versions']['torch']}. Matrix product: {rates or '-'}."]
+    lines = [
+        f"{facts['machine']}, {facts['threads']} threads, torch {facts['versions']['torch']}. Matrix product: {rates or '-'}."
+    ]
     lines += ["", _markdown(COLUMNS.values()), _markdown(["---"] * len(COLUMNS)), *map(_markdown, cells)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:

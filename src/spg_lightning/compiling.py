@@ -27,4 +27,4 @@ def eager(network: nn.Module) -> AbstractContextManager:
     """Return a context in which the network runs as written: hooks inside it are called, any batch size will do."""
     if network._compiled_call_impl is None:
         return nullcontext()  # the other one imports the compiler
-    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
+    return torch.compiler.set_stance("force_eager")

@@ -49,14 +49,14 @@ class _UpsampledBCE(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (own,) = ctx.saved_tensors
         return (own * gradient).to(ctx.dtype), None
 
 
 def upsampled_bce(logits: Float[Tensor, "B 1 H W"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
     """Return `masked_bce` of logits upsampled to the mask's size, without keeping anything of that size for the backward."""
-    loss: Tensor = _UpsampledBCE.apply(logits, mask)  # type: ignore[no-untyped-call]
+    loss: Tensor = _UpsampledBCE.apply(logits, mask)
     return loss
 
 
