@@ -4,6 +4,7 @@ import csv
 import gc
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
+from types import SimpleNamespace
 from weakref import WeakSet
 
 import pytest
@@ -16,6 +17,7 @@ from spg_lightning import UserError, build_module, build_network, compose, load_
 from spg_lightning.build import build_data, build_trainer
 from spg_lightning.compiling import eager
 from spg_lightning.hardware import step_flops
+from spg_lightning.progress import ProgressBar
 from spg_lightning.score_maps import look
 from spg_lightning.spg import masked_bce, spg_loss, upsampled_bce
 from spg_lightning.spg.score_maps import upsample
@@ -306,3 +308,12 @@ def test_flops_of_a_step():
     dense, depthwise = (2 * 16 * 8 * channels * 9 for channels in (3, 1))
     # no gradient by the images
     assert step_flops(Module(), batch=5, size=4) == 5 * (2 * dense + 3 * depthwise)
+
+
+def test_the_progress_bar_reads_where_lightning_logs(monkeypatch):
+    read, trainer = [], SimpleNamespace(log_every_n_steps=3, global_step=0, training=True)
+    monkeypatch.setattr(pl.callbacks.RichProgressBar, "_update_metrics", lambda *_: read.append(trainer.global_step))
+    bar = ProgressBar(leave=False)
+    for trainer.global_step in range(1, 8):
+        bar._update_metrics(trainer, None)
+    assert read == [3, 6]
