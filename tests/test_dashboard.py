@@ -52,7 +52,7 @@ def test_losses_masks_rates_and_throughput_of_the_steps(logged):
         shares = [run.all(f"train/mask_{name}/{kind}") for kind in MASK_IDS]
         assert [sum(of_step) for of_step in zip(*shares, strict=True)] == pytest.approx([1, 1])
     assert run.all("lr-SGD/new_weight")[0] == pytest.approx(0.01)
-    for name in ("images_per_second", "step_seconds", "data_wait_seconds"):
+    for name in ("images_per_second", "step_seconds", "data_wait_seconds", "memory_gb"):
         assert len(run.all(f"train/{name}")) == 1  # a step needs one before it
     assert run.all("trainer/global_step")[-1] == 2
 

@@ -24,7 +24,7 @@ def test_every_name_of_the_public_api_exists():
         assert getattr(spg_lightning, name).__doc__, name
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "prepare", "report"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "prepare", "report", "benchmark"])
 def test_verbs_stay_functions(verb):
     main = import_module(f"spg_lightning.{verb}").main  # what a console script does
     assert main is not getattr(spg_lightning, verb)

@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from spg_lightning import UserError, compose, train
+from spg_lightning.build import _precision as precision_of
 from spg_lightning.build import build_trainer
 from spg_lightning.data.photos import PhotoDataset
 from spg_lightning.datamodule import ProcessSampler, SeededSampler, collate_some
@@ -103,6 +107,23 @@ def test_trainers_that_cannot_be(tmp_path, overrides, said):
         build_trainer(cfg, [])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "gpu", "bfloat16", "precision"),
+    [
+        (("trainer=ddp",), True, True, "bf16-mixed"),
+        (("trainer=gpu",), True, False, "32-true"),
+        (("trainer=ddp", "trainer.accelerator=cpu"), True, True, "32-true"),
+        (("trainer=ddp",), False, True, "32-true"),
+        (("trainer=gpu", "trainer.precision=16-mixed"), True, True, "16-mixed"),
+        (("trainer=default",), True, True, "32-true"),
+    ],
+)
+def test_the_presets_choose_the_precision(monkeypatch, overrides, gpu, bfloat16, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
+    assert precision_of(compose("train", [*overrides, "output_dir=x"]).trainer) == precision
+
+
 def test_torchrun_and_the_trainer_have_to_agree(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "3")
@@ -156,3 +177,42 @@ def test_a_mistake_that_one_process_meets_ends_the_run_with_its_line(tmp_path):
     assert run.stderr.count("error: ") == 1, run.stderr
     assert "Photo_3.jpg is broken" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+class Lost(pl.Callback):
+    """Ends one process of a training at a step: by an error, or without a word."""
+
+    def __init__(self, rank, how):
+        self.rank, self.how = rank, how
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_rank == self.rank and trainer.global_step == 2:
+            if self.how == "error":
+                raise RuntimeError("the third photo bit me")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "how"), [(1, "error"), (0, "error"), (1, "killed"), (0, "killed")])
+def test_a_process_that_dies_ends_the_job_within_a_minute(cub, tmp_path, rank, how):
+    lost = (
+        "+callbacks.lost._target_=tests.test_processes.Lost",
+        f"+callbacks.lost.rank={rank}",
+        f"+callbacks.lost.how={how}",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spg_lightning.train", *ALIKE, *TWO, *lost, f"dataset.root={cub}", f"output_dir={tmp_path}",
+         "trainer.max_epochs=50", "checkpoint_every_steps=1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while not (tmp_path / "checkpoints/resume.ckpt").exists():  # of step 1: one more to live
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=300)  # until the last process that holds the pipe has ended
+    assert time.monotonic() - began < 60
+    assert process.returncode != 0
+    if how == "error":
+        assert "the third photo bit me" in err
+    else:
+        assert "Traceback" in err, "of the process that lost the other"

@@ -9,6 +9,8 @@ import torch
 from spg_lightning import throughput
 from spg_lightning.throughput import Throughput
 
+HELD = {"train/memory_gb": 3.5}
+
 
 class Drive:
     """Steps through batches as the trainer does; the clock goes as it is told."""
@@ -16,6 +18,7 @@ class Drive:
     def __init__(self, monkeypatch, every, world_size=1):
         self.now, self.logged = 0.0, []
         monkeypatch.setattr(throughput, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(throughput, "peak_memory_gb", lambda device: 3.5)
         self.trainer = SimpleNamespace(log_every_n_steps=every, global_step=0, world_size=world_size)
         self.module = SimpleNamespace(
             device=torch.device("cpu"), log_dict=lambda values, batch_size: self.logged.append(values)
@@ -41,8 +44,8 @@ def test_medians_between_logged_steps(monkeypatch):
         drive.step(wait, work)
     first, second = drive.logged
     # the first step has no end before it: 2, 4 and 61 seconds; two processes of four photos
-    assert first == {"train/images_per_second": 2.0, "train/step_seconds": 4, "train/data_wait_seconds": 2}
-    assert second == {"train/images_per_second": 4.0, "train/step_seconds": 2, "train/data_wait_seconds": 0.5}
+    assert first == {"train/images_per_second": 2.0, "train/step_seconds": 4, "train/data_wait_seconds": 2, **HELD}
+    assert second == {"train/images_per_second": 4.0, "train/step_seconds": 2, "train/data_wait_seconds": 0.5, **HELD}
 
 
 def test_what_lies_between_epochs_is_no_step(monkeypatch):
@@ -54,7 +57,9 @@ def test_what_lies_between_epochs_is_no_step(monkeypatch):
     assert drive.logged == []
     drive.step(0, 1)
     drive.step(0, 1)
-    assert drive.logged == [{"train/images_per_second": 4, "train/step_seconds": 1, "train/data_wait_seconds": 0}]
+    assert drive.logged == [
+        {"train/images_per_second": 4, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}
+    ]
 
 
 def test_accumulated_gradients_are_logged_once_a_step(monkeypatch):
@@ -77,7 +82,9 @@ def test_a_batch_of_broken_photos_alone(monkeypatch):
     drive.now += 1
     drive.trainer.global_step += 1
     drive.meter.on_train_batch_end(drive.trainer, drive.module, None, None, 0)
-    assert drive.logged == [{"train/images_per_second": 0, "train/step_seconds": 1, "train/data_wait_seconds": 0}]
+    assert drive.logged == [
+        {"train/images_per_second": 0, "train/step_seconds": 1, "train/data_wait_seconds": 0, **HELD}
+    ]
 
 
 def test_a_run_logs_losses_masks_rates_and_throughput(tiny_run):
@@ -94,3 +101,19 @@ def test_a_run_logs_losses_masks_rates_and_throughput(tiny_run):
     last = steps[-1]
     assert float(last["train/images_per_second"]) == pytest.approx(4 / float(last["train/step_seconds"]), rel=1e-4)
     assert 0 <= float(last["train/data_wait_seconds"]) <= float(last["train/step_seconds"])
+    assert 0.1 < float(last["train/memory_gb"]) < 100
+    assert "train/mfu" not in last, "no rate is known of a CPU"
+
+
+def test_the_share_of_the_makers_rate(monkeypatch):
+    drive = Drive(monkeypatch, every=1)
+    monkeypatch.setattr(throughput, "peak_flops", lambda device, precision: 1000.0)
+    monkeypatch.setattr(throughput, "step_flops", lambda module, batch, size: 10 * batch * size)
+    monkeypatch.setattr(throughput, "SPGModule", SimpleNamespace)
+    drive.trainer.precision, drive.trainer.datamodule = "bf16-mixed", SimpleNamespace(crop=5)
+    drive.meter.on_train_start(drive.trainer, drive.module)
+    drive.step(0, 1)
+    drive.step(1, 3)
+    assert drive.logged[-1]["train/mfu"] == pytest.approx(
+        50 * 4 / 4 / 1000
+    )  # four images of 50 operations in 4 seconds

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spg_lightning.benchmarking import Benchmark, benchmark
     from spg_lightning.build import build_data, build_module, build_network, build_trainer, load_network
     from spg_lightning.checkpoints import import_published
     from spg_lightning.cli import compose
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from spg_lightning.training import TrainResult, train
 
 _HOME = {
+    "benchmarking": ("Benchmark", "benchmark"),
     "build": ("build_data", "build_module", "build_network", "build_trainer", "load_network"),
     "checkpoints": ("import_published",),
     "cli": ("compose",),
@@ -67,6 +69,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Benchmark",
     "EfficientNetLite0Stem",
     "Evaluation",
     "InceptionV3Stem",
@@ -87,6 +90,7 @@ __all__ = [
     "TrainResult",
     "UserError",
     "VGG16Stem",
+    "benchmark",
     "build_data",
     "build_module",
     "build_network",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -69,12 +70,22 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = make(cfg.trainer, _partial_=True)
     try:
-        trainer = make_trainer(callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger))
+        trainer = make_trainer(
+            callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger), precision=_precision(cfg.trainer)
+        )
     except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
         raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)
     _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))
     return trainer
+
+
+def _precision(trainer: DictConfig) -> str:
+    """Return what `trainer.precision=auto` means here: bfloat16 on a GPU that computes in it, else float32."""
+    if trainer.precision != "auto":
+        return str(trainer.precision)
+    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
 def _check_processes(trainer: pl.Trainer, sync_batchnorm: bool) -> None:

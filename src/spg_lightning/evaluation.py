@@ -83,6 +83,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     # how training photos were read: none are, here, and older checkpoints do not say
     trained.data.decode, trained.data.augment, trained.data.shards = "full", "workers", None
     trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
+    trained.module.compile = False
 
     data = build_data(trained)
     if data.class_names != description.class_names:

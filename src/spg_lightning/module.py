@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from spg_lightning.compiling import compile_in_place
 from spg_lightning.data.photos import Batch
 from spg_lightning.data.predictions import Ranking
 from spg_lightning.datamodule import PhotoDataModule
@@ -44,6 +45,7 @@ class SPGModule(pl.LightningModule):
         score_map: "auto" for all that come with a forward, one name, or several.
         num_thresholds: of the localization metric.
         freeze: "none", or "a1" to hold the stem up to A1 still.
+        compile: the network's forward and backward by torch.compile, in training; evaluation is eager. Names of weights stay.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class SPGModule(pl.LightningModule):
         score_map: str | Sequence[str],
         num_thresholds: int,
         freeze: str,
+        compile: bool,
     ) -> None:
         super().__init__()
         if freeze not in ("none", "a1"):
@@ -64,6 +67,8 @@ class SPGModule(pl.LightningModule):
             network.stem.freeze_a1()
         # depthwise and dense convolutions are both faster with channels last, on the CPU, too
         network = network.to(memory_format=torch.channels_last)
+        if compile:
+            compile_in_place(network)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
         self.score_maps = choose(score_map, network.branches)

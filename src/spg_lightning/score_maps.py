@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM, LayerCAM, ScoreCAM
 
 from spg_lightning.baselines.explanations import Extractor, extracted, grad_cam_plus_plus, gradient_of, input_gradient
+from spg_lightning.compiling import eager
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.spg import score_maps as spg
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
@@ -138,6 +139,7 @@ def look(
     wanted = {SCORE_MAPS[name].graph for name in names}
     scores = _Scores(network, branches_of(names))
     with ExitStack() as stack:
+        stack.enter_context(eager(network))
         if wanted == {""} and not TORCHCAM.keys() & set(names):
             stack.enter_context(torch.no_grad())
         else:

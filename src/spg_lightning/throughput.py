@@ -1,4 +1,4 @@
-"""How fast training goes: photos a second, time of a step, time that a step waited for its data."""
+"""How fast training goes: photos a second, time of a step, time that a step waited for its data, memory, utilisation."""
 
 from itertools import pairwise
 from statistics import median
@@ -9,11 +9,16 @@ import pytorch_lightning as pl
 import torch
 
 from spg_lightning.data.photos import Batch
+from spg_lightning.hardware import peak_flops, peak_memory_gb, step_flops
+from spg_lightning.module import SPGModule
 
 
 class Throughput(pl.Callback):
     """Logs medians over the steps since those logged before: `train/images_per_second` of all processes together,
     `train/step_seconds` from the end of a batch to the end of the next, `train/data_wait_seconds` of that for the loader.
+    Beside them `train/memory_gb`, the most that was held so far (of a GPU by torch, else by the process), and on a GPU whose
+    rate is known `train/mfu`, model FLOP utilisation: the share of the maker's rate for dense products that the step's
+    convolutions and products make use of.
 
     On a GPU the ends are events in its stream, read when a step is logged: the host runs ahead of it, and waiting for it
     each step would slow what is measured.
@@ -25,6 +30,15 @@ class Throughput(pl.Callback):
         self._photos: list[int] = []
         self._ended: float | None = None
         self._logged_step = 0
+        self._flops: tuple[float, float] | None = None  # of an image's training, and of the device in a second
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the operations of an image, once, where there is a rate to compare them with."""
+        rate = peak_flops(module.device, str(trainer.precision))
+        if rate is not None:
+            assert isinstance(module, SPGModule)
+            crop = trainer.datamodule.crop  # type: ignore[attr-defined]
+            self._flops = step_flops(module, 2, crop) / 2, rate
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Begin anew: validation and the loader's start are no step."""
@@ -49,16 +63,16 @@ class Throughput(pl.Callback):
         seconds = _intervals(self._ends)
         if seconds:
             took, photos = median(seconds), median(self._photos[-len(seconds) :])
-            module.log_dict(
-                {
-                    "train/images_per_second": photos * trainer.world_size / took,
-                    "train/step_seconds": took,
-                    "train/data_wait_seconds": median(
-                        self._waits or [0.0]
-                    ),  # a batch of broken photos alone is waited for unseen
-                },
-                batch_size=1,
-            )
+            told = {
+                "train/images_per_second": photos * trainer.world_size / took,
+                "train/step_seconds": took,
+                # a batch of broken photos alone is waited for unseen
+                "train/data_wait_seconds": median(self._waits or [0.0]),
+                "train/memory_gb": peak_memory_gb(module.device),
+            }
+            if self._flops is not None:
+                told["train/mfu"] = self._flops[0] * photos / took / self._flops[1]
+            module.log_dict(told, batch_size=1)
         self._ends, self._waits, self._photos = self._ends[-1:], [], []
 
 

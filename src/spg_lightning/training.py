@@ -144,6 +144,7 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=position.path if position else None, weights_only=True)
         fit_seconds = keeper.seconds + (datetime.now(UTC) - started).total_seconds()
+        _share_buffers(trainer, module)
         checkpoint = _checkpoint(trainer, checkpoints, cfg.evaluate_weights)
         if cfg.evaluate_weights == "best":
             _restore(module, checkpoint)
@@ -217,6 +218,13 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
     for logger in trainer.loggers:
         if isinstance(logger, LastingCSVLogger):
             logger.go_on_from(position.step)
+
+
+def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:
+    """Give every process the first one's batch norm statistics, as they are saved: all are to evaluate one network."""
+    if trainer.world_size > 1:
+        for buffer in module.network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:

@@ -14,7 +14,7 @@ SMALL = (
     *TINY, "dataset.resize=36", "dataset.crop=32", "trainer.max_epochs=3", "gallery_images=0", "report_images=0",
     "callbacks.progress=null", "data.eval_batch_size=5", "logger=csv",
 )  # fmt: skip
-TIMES = ("train/images_per_second", "train/step_seconds", "train/data_wait_seconds")
+TIMES = ("train/images_per_second", "train/step_seconds", "train/data_wait_seconds", "train/memory_gb")
 
 
 class Died(BaseException):

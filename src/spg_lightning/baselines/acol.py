@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from spg_lightning.baselines.step import Loss
-from spg_lightning.spg.network import SPGNetwork, SPGOutput, initialize
+from spg_lightning.spg.network import SPGNetwork, SPGOutput, at_least_float32, initialize
 from spg_lightning.spg.score_maps import class_map, min_max
 
 
@@ -56,7 +56,8 @@ class ACoLNetwork(SPGNetwork):
         return SPGOutput(a.logits, maps, None, None, None, a.image_size)
 
     def _output(self, class_maps: Float[Tensor, "B K H W"], size: tuple[int, int]) -> SPGOutput:
-        return SPGOutput(class_maps.mean(dim=(2, 3)), class_maps, None, None, None, size)
+        logits = class_maps.mean(dim=(2, 3), dtype=at_least_float32(class_maps))
+        return SPGOutput(logits, class_maps, None, None, None, size)
 
 
 def acol_step(

@@ -23,7 +23,7 @@ ERRORS = {
 }
 KINDS = ("foreground", "background", "ignored")
 IOUS = (30, 50, 70)
-RATES = ("images_per_second", "step_seconds", "data_wait_seconds")
+RATES = ("images_per_second", "step_seconds", "data_wait_seconds", "memory_gb")
 
 
 def workspace(entity: str, project: str, score_map: str) -> Any:

@@ -7,16 +7,19 @@ from typing import Any
 FREE = (
     "resume", "checkpoint_every_steps", "output_dir", "debug", "launcher", "logger", "callbacks", "trainer",
     "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.eval_batch_size",
-    "dataset.root", "data.reader.root",
+    "dataset.root", "data.reader.root", "module.compile",
 )  # fmt: skip
-# of the trainer's keys those that do
-BOUND = tuple(
-    f"trainer.{name}"
-    for name in (
-        "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
-        "limit_val_batches", "check_val_every_n_epoch", "val_check_interval", "sync_batchnorm", "overfit_batches",
-        "fast_dev_run",
-    )
+# of the trainer's and the callbacks' keys those that do
+BOUND = (
+    "callbacks.ema",
+    *(
+        f"trainer.{name}"
+        for name in (
+            "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches",
+            "limit_val_batches", "check_val_every_n_epoch", "val_check_interval", "sync_batchnorm", "overfit_batches",
+            "fast_dev_run",
+        )
+    ),
 )  # fmt: skip
 LENGTH = ("dataset.max_epochs", "trainer.max_epochs", "trainer.max_steps")  # a run may be made longer
 

@@ -11,7 +11,7 @@ from spg_lightning.spg.guidance import (
     mask_shares,
     ternary_mask,
 )
-from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_of, spg_loss
+from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_of, spg_loss, upsampled_bce
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 from spg_lightning.spg.score_maps import attention
 
@@ -32,4 +32,5 @@ __all__ = [
     "masks_of",
     "spg_loss",
     "ternary_mask",
+    "upsampled_bce",
 ]

@@ -76,8 +76,8 @@ def ternary_mask(score_map: Map, band: Band) -> Mask:
     few = (score_map > band.high).sum(dim=(1, 2, 3), keepdim=True) < MIN_FOREGROUND
     fallback = FALLBACK_SHARE * score_map.amax(dim=(1, 2, 3), keepdim=True)
     high = torch.where(few, fallback, band.high)
-    mask = torch.where(score_map > high, FOREGROUND, IGNORED)
-    return torch.where(score_map < band.low, BACKGROUND, mask).to(torch.int8)
+    mask = torch.full_like(score_map, IGNORED, dtype=torch.int8)  # a byte a pixel, from the beginning
+    return mask.masked_fill_(score_map > high, FOREGROUND).masked_fill_(score_map < band.low, BACKGROUND)
 
 
 def mask_shares(mask: Mask) -> dict[str, Float[Tensor, ""]]:

@@ -1,15 +1,17 @@
 """The loss of SPG (paper section 3.2): cross-entropy of the classes, and what the masks teach B2, B1 and C."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from spg_lightning.spg.guidance import FOREGROUND, IGNORED, Thresholds, cascade
-from spg_lightning.spg.network import SPGOutput
+from spg_lightning.spg.network import SPGOutput, at_least_float32
 from spg_lightning.spg.score_maps import attention, upsample
 
 Guidance = Callable[..., dict[str, Tensor]]
@@ -26,6 +28,36 @@ def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) 
     target = (mask == FOREGROUND).to(logits.dtype)
     total = F.binary_cross_entropy_with_logits(logits, target, weight=taught, reduction="sum")
     return total / _mean_count(taught)
+
+
+class _UpsampledBCE(torch.autograd.Function):
+    """`masked_bce` of upsampled logits. Its gradient by the logits is known with its value, and is all that is kept.
+
+    Left to autograd, three copies at input resolution a branch (logits, targets, weights) would wait for the backward: for a
+    map of 28 x 28 in an image of 224 x 224 that is 192 times what is kept here.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
+        with torch.enable_grad():
+            own = logits.detach().to(at_least_float32(logits)).requires_grad_()
+            loss = masked_bce(upsample(own, (mask.shape[-2], mask.shape[-1])), mask)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(*torch.autograd.grad(loss, own))
+            ctx.dtype = logits.dtype
+        return loss.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (own,) = ctx.saved_tensors
+        return (own * gradient).to(ctx.dtype), None
+
+
+def upsampled_bce(logits: Float[Tensor, "B 1 H W"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
+    """Return `masked_bce` of logits upsampled to the mask's size, without keeping anything of that size for the backward."""
+    loss: Tensor = _UpsampledBCE.apply(logits, mask)
+    return loss
 
 
 def _mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
@@ -76,7 +108,7 @@ def spg_loss(
     Returns:
         `cls`, `b2`, `b1`, `c` (those the output has) and `total`, scalars.
     """
-    terms = {"cls": F.cross_entropy(output.logits.float(), labels)}
+    terms = {"cls": F.cross_entropy(output.logits.to(at_least_float32(output.logits)), labels)}
     for name, mask in guidance_masks(output, labels, thresholds, guidance).items():
-        terms[name] = masked_bce(upsample(getattr(output, name), output.image_size), mask)
+        terms[name] = upsampled_bce(getattr(output, name), mask)
     return {**terms, "total": torch.stack(list(terms.values())).sum()}

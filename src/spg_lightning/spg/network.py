@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,7 +105,7 @@ class SPGNetwork(nn.Module):
         x = self.a3_out(self._a3(features.a2))
         class_maps = self.a4(x)
         return SPGOutput(
-            logits=class_maps.mean(dim=(2, 3)),
+            logits=class_maps.mean(dim=(2, 3), dtype=at_least_float32(class_maps)),
             class_maps=class_maps,
             b1=self.b_head(F.relu(self.b1(features.a1))) if "b1" in wanted else None,
             b2=self.b2_head(F.relu(self.b2(getattr(features, self.b2_tap)))) if "b2" in wanted else None,
@@ -126,6 +127,11 @@ class SPGNetwork(nn.Module):
     def new_layers(self) -> list[nn.Module]:
         """Return every part that no ImageNet weights exist for: all but the stem."""
         return [part for name, part in self.named_children() if name != "stem"]
+
+
+def at_least_float32(values: Tensor) -> torch.dtype:
+    """Return the type to count in: float32 for what autocast made in bfloat16 or float16, else the values' own."""
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def _map_head(in_channels: int, channels: int) -> nn.Sequential:

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from spg_lightning.spg.network import SPGOutput
+from spg_lightning.spg.network import SPGOutput, at_least_float32
 
 Map = Float[Tensor, "B 1 Y X"]
 
 
 def upsample(maps: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C Y X"]:
-    """Resize maps bilinearly (align_corners=False) to `size`, in float32."""
-    return F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
+    """Resize maps bilinearly (align_corners=False) to `size`, in float32 where they come in less."""
+    return F.interpolate(maps.to(at_least_float32(maps)), size=size, mode="bilinear", align_corners=False)
 
 
 def min_max(maps: Map) -> Map:

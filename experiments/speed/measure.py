@@ -1,0 +1,104 @@
+"""Time ours beside the plain step, in turns and in one run; and how much memory each takes.
+
+    python experiments/speed/measure.py --output experiments/speed                       (Inception-v3, batch 8, 224)
+    python experiments/speed/measure.py --output runs/speed --batch 64 128 --compile --steps 10 --repeats 9     (a GPU)
+
+Writes table.md, results.csv and facts.json. The timing is the verb `benchmark`'s.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from plain_step import PlainStep
+
+from spg_lightning.benchmarking import Benchmark, Case, Row, device_of, machine, module_of, summary, write
+from spg_lightning.hardware import step_flops
+from spg_lightning.provenance import provenance
+from spg_lightning.timing import PRECISIONS, alone, matmul_rate, peak_memory, photos, seconds, taking_turns, training
+
+PLAIN = "plain, 32-true"
+
+
+def plain(case, device):
+    """Return a call of the plain step with the weights of a case."""
+    module = module_of(case).to(device)
+    bands = module.loss.keywords["thresholds"]
+    thresholds = {name: (bands[name]["high"], bands[name]["low"]) for name in ("b2", "b1", "c")}
+    step = PlainStep(module.network, module.optimizer, thresholds)
+    images, labels = photos(case.batch, case.size, case.num_classes, device)
+    return lambda: step(module.network.stem.normalize(images), labels)
+
+
+def call_of(name, case, device):
+    """Return what is timed."""
+    if name == PLAIN:
+        return plain(case, device)
+    return training(
+        module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
+    )
+
+
+def memory_alone(name, case):
+    """Return the bytes of a step on the CPU; in a process of its own."""
+    torch.set_num_threads(2)
+    return peak_memory(call_of(name, case, torch.device("cpu")), torch.device("cpu"))
+
+
+def measure(args, batch, device, rates):
+    """Return the rows of one batch size."""
+    base = Case(args.stem, batch, "32-true", False, 224, args.classes, tuple(args.overrides))
+    cases = {PLAIN: base}
+    for precision in PRECISIONS:
+        for compiled in (False, True) if args.compile else (False,):
+            case = replace(base, precision=precision, compile=compiled)
+            cases[case.name] = case
+    calls = {name: call_of(name, case, device) for name, case in cases.items()}
+    first = {name: seconds(call, device, 1) for name, call in calls.items()}
+    took = taking_turns(calls, device, args.warmup, args.repeats, args.steps)
+    held = {}
+    if device.type == "cuda":
+        held = {name: peak_memory(call, device) for name, call in calls.items()}
+    del calls
+    flops = step_flops(module_of(base), batch, 224)
+    for name, case in cases.items():
+        memory = held.get(name) or alone(memory_alone, name, case)
+        of = summary(took[name], took[PLAIN], batch)
+        yield Row(
+            "train", case.stem, batch, PLAIN if name == PLAIN else case.precision, case.compile, args.repeats, **of,
+            first_s=first[name], memory_mb=None if memory is None else memory / 1e6 / batch, gflops=flops / 1e9 / batch,
+            matmul_share=flops / of["median_s"] / rates[case.precision],
+        )  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--stem", default="inception_v3")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8])
+    parser.add_argument("--classes", type=int, default=200)
+    parser.add_argument("--compile", action="store_true", help="torch.compile, too")
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1, help="in a row a turn")
+    parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("overrides", nargs="*", default=[], help="after --: of train")
+    args = parser.parse_args()
+    started, device = datetime.now(UTC), device_of(args.accelerator)
+    rates = {name: matmul_rate(device, dtype) for name, dtype in PRECISIONS.items()}
+    rows = [row for batch in args.batch for row in measure(args, batch, device, rates)]
+    facts = provenance(
+        0, started, machine=machine(device), threads=torch.get_num_threads(),
+        matmul_gflops={name: round(rate / 1e9, 1) for name, rate in rates.items()},
+    )  # fmt: skip
+    write(args.output, Benchmark(tuple(rows), facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What a step costs and what the machine gives: floating point operations, memory."""
+
+import copy
+import resource
+import sys
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.throughput import get_available_flops
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from spg_lightning.module import SPGModule
+
+
+def step_flops(module: SPGModule, batch: int, size: int) -> int:
+    """Return the floating point operations of one training step, forward and backward, a multiply-add counted as two.
+
+    Counted are convolutions and matrix products, on a copy of the network without storage, so that nothing is computed.
+
+    Args:
+        module: with its network, step and loss; frozen parts have no backward.
+        batch: images.
+        size: their side in pixels.
+    """
+    network = copy.deepcopy(module.network).to("meta")
+    network.train(module.network.training)
+    images = torch.empty(batch, 3, size, size, device="meta")
+    labels = torch.zeros(batch, dtype=torch.long, device="meta")
+    counting = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops})
+    with torch.enable_grad(), counting as counter:
+        module.step(network, module.loss, images, labels)["total"].backward()  # type: ignore[no-untyped-call]
+    return counter.get_total_flops()
+
+
+def _backward_flops(
+    grad_out: list[int], x: list[int], w: list[int], bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
+    output_padding: Any, groups: int, wanted: list[bool], out_shape: Any = None,
+) -> int:  # fmt: skip
+    """Return a convolution's backward: one forward each for the gradients by input and by weights.
+
+    torch's own count takes depthwise convolutions for dense ones.
+    """
+    return int(conv_flop_count(x, w, grad_out, transposed) * (wanted[0] + wanted[1]))
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """Return the floating point operations a second that the maker states for an accelerator; None where none is known."""
+    if device.type != "cuda":
+        return None
+    return get_available_flops(device, torch.bfloat16 if "bf16" in precision else torch.float32)
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Return the most that was ever held, in 1e9 bytes: of a GPU by torch, else of main memory by the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
