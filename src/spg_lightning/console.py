@@ -10,6 +10,8 @@ def quiet_lightning() -> None:
     """Keep Lightning's tips off the terminal; warnings about the user's data and numbers stay."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # the one line that says why, where a process was killed and Lightning ends the others
+    logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     if not is_main():  # of several processes one talks; warnings about its own photos every process has
         logging.getLogger("spg_lightning").setLevel(logging.WARNING)
     for said in (

@@ -48,3 +48,4 @@ def end_other_processes(trainer: "pl.Trainer") -> None:
     launcher: Any = trainer.strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
         launcher.kill(_get_sigkill_signal())
+        launcher.procs.clear()  # or Lightning's watch over them would end this process, too, before it has told why
