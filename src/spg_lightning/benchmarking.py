@@ -5,7 +5,7 @@ import itertools
 import logging
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +42,10 @@ COLUMNS = {
     "part": "part", "stem": "stem", "batch": "batch", "precision": "precision", "compile": "compile",
     "median_s": "s a batch, median (quartiles)", "best_s": "fastest", "images_per_second": "images/s", "ratio": "times as fast", "best_ratio": "fastest by fastest",
     "memory_mb": "MB an image", "gflops": "GFLOP an image", "matmul_share": "of the matmul rate",
+}  # fmt: skip
+TERMINAL = {
+    "part": "part", "stem": "stem", "precision": "precision", "batch": "batch", "median_s": "s a\nbatch",
+    "images_per_second": "images\n/s", "ratio": "times\nas fast", "memory_mb": "MB an\nimage",
 }  # fmt: skip
 
 
@@ -262,11 +267,17 @@ def write(folder: Path, found: Benchmark) -> None:
         writer.writeheader()
         writer.writerows(rows)
     write_json(folder / "facts.json", facts)
-    table = Table(title=lines[0])
-    for title in COLUMNS.values():
-        table.add_column(title)
-    for row in cells:
-        table.add_row(*row)
+    _show(found.rows, lines[0])
+
+
+def _show(rows: Iterable[Row], title: str) -> None:
+    """Print the columns that fit a terminal."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for k, name in enumerate(TERMINAL.values()):
+        table.add_column(name, justify="right" if k > 2 else "left", overflow="fold")
+    for row in rows:
+        of = replace(row, precision=f"{row.precision}{', compiled' if row.compile else ''}")
+        table.add_row(*(f"{of.median_s:.3g}" if key == "median_s" else _cell(of, key) for key in TERMINAL))
     Console().print(table)
 
 
