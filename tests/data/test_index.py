@@ -114,7 +114,7 @@ def test_where_the_data_cannot_be_written_the_cache_keeps_the_index(folder, monk
     (folder / ".spg_lightning").write_text("a file where the folder would be")
     index = ready(folder)
     assert (tmp_path / "cache") in index.parents
-    assert read(folder).test.origin[0] == index
+    assert read(folder).test.origin[1][0] == index
 
 
 def test_another_process_maps_the_file_instead_of_getting_a_copy(folder):

@@ -99,7 +99,7 @@ class _Opened:
             ignored=Names(columns["ignored"], columns["ignored_ends"]) if "ignored" in columns else (),
             mask_above=node["mask_above"],
             upright=node["upright"],
-            origin=(path, self.header["fingerprint"], part),
+            origin=(load_part, (path, self.header["fingerprint"], part)),
         )
 
 

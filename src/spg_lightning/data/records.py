@@ -1,6 +1,6 @@
 """One table that every reader fills: photos, labels, boxes, masks, class names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Records:
         mask_above: a mask's pixels brighter than this belong to it.
         upright: photos are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned photo;
             otherwise all of them refer to the pixels as stored.
-        origin: index file, its fingerprint and the part that these records are, where they come from an index whole.
+        origin: a function that reads these records from an index again, and its arguments, where they come from one whole.
     """
 
     root: Path
@@ -50,14 +50,12 @@ class Records:
     ignored: Sequence[str] = field(default=())
     mask_above: int = 127
     upright: bool = False
-    origin: tuple[Path, str, str] | None = field(default=None, compare=False, repr=False)
+    origin: tuple[Callable[..., "Records"], tuple[Any, ...]] | None = field(default=None, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send records from an index to another process as the index's name: it maps the same pages."""
         if self.origin is not None:
-            from spg_lightning.data.index import load_part
-
-            return load_part, self.origin
+            return self.origin
         return Records, tuple(getattr(self, column.name) for column in fields(self))
 
     def __len__(self) -> int:
