@@ -1,5 +1,8 @@
 """A user's mistake on the command line: one line that says what to do, exit code 1, no traceback."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -25,6 +28,7 @@ OVERRIDES = {
     "window larger than the photo": (["dataset.crop=100"], ["dataset.crop=100"]),
     "an ablation undone": (["ablation=no_c", "fuse=on"], ["ablation=no_c means fuse=off", "leave out fuse=on"]),
     "an ablation of another method": (["ablation=spg", "method=has"], ["ablation=spg means method=spg"]),
+    "no time for the workers": (["data.worker_timeout=-1"], ["data.worker_timeout=-1"]),
     "which weights": (["evaluate_weights=newest"], ["evaluate_weights=newest", "last or best"]),
 }
 
@@ -123,3 +127,34 @@ def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
     outcome = verb("train", *TINY)
     assert outcome.code == 1
     assert "ZeroDivisionError" in outcome.err
+
+
+STUCK = """
+import signal, sys, time
+from spg_lightning.data.photos import PhotoDataset
+from spg_lightning.train import main
+
+def never(self, index):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+PhotoDataset.__getitem__ = never
+main()
+"""
+
+
+def test_a_loader_process_that_is_stuck_ends_the_run(cub, tmp_path):
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    tiny = [word for word in TINY if not word.startswith("data.num_workers")]
+    words = [
+        *tiny,
+        f"dataset.root={cub}",
+        f"output_dir={tmp_path / 'run'}",
+        "data.num_workers=1",
+        "data.worker_timeout=2",
+    ]
+    ended = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "DataLoader timed out after 2 seconds (data.worker_timeout)" in ended.stderr.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import re
 import signal
@@ -129,6 +130,8 @@ def _guard(function: Callable[[], T], debug: bool) -> T:
         let_the_cause_speak(_as_user_error(error) is not None)
         tell_the_sweep(str(_as_user_error(error) or f"{type(error).__name__}: {first_line(error)}"))
         _tell(error, debug)
+        for worker in multiprocessing.active_children():
+            worker.kill()  # a loader process that is stuck does not heed SIGTERM, and Python's end would wait for it
         sys.exit(1)
 
 
@@ -145,6 +148,11 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return found
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(" ".join(str(error).split("\n")[0].split()))
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
+        return UserError(
+            f"{error} (data.worker_timeout): a loader process is stuck, or reading is very slow. resume=auto goes on with the "
+            "last checkpoint; Python before 3.11.10 can lock up where it starts such processes, data.num_workers=0 has none"
+        )
     return None
 
 

@@ -39,6 +39,11 @@ class PhotoDataModule(pl.LightningDataModule):
         augment: where a training photo's window is cut and flipped: in the "workers", or on the "device"; both show the same.
         shards: folder or address of the training photos as shards, see `Shards`; None: the files.
         seed: of the held-out part and of the order of training photos.
+        worker_timeout: seconds without a batch from the loader processes, after which a `RuntimeError` ends the wait; 0: none
+            does. A process that was started at an unlucky moment never answers (CPython issue 112275, before 3.11.10).
+
+    Raises:
+        UserError: a value out of its range.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class PhotoDataModule(pl.LightningDataModule):
         augment: str,
         shards: str | None,
         seed: int,
+        worker_timeout: float = 600,
     ) -> None:
         super().__init__()
         for key, value, choices in (("decode", decode, DECODE), ("augment", augment, AUGMENT)):
@@ -64,7 +70,9 @@ class PhotoDataModule(pl.LightningDataModule):
             raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share:g}: choose a share between 0 and 1")
-        self.reader, self.resize, self.crop = reader, resize, crop
+        if worker_timeout < 0:
+            raise UserError(f"data.worker_timeout={worker_timeout:g}: choose seconds, or 0 to wait for ever")
+        self.reader, self.resize, self.crop, self.worker_timeout = reader, resize, crop, worker_timeout
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.val_share, self.on_broken, self.seed = val_share, on_broken, seed
         self.decode, self.augment, self.shards = decode, augment, shards
@@ -175,6 +183,7 @@ class PhotoDataModule(pl.LightningDataModule):
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
+            timeout=self.worker_timeout if self.num_workers else 0,
             collate_fn=collate if alone or not drop_last else collate_some,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=leave_signals,

@@ -6,8 +6,8 @@ from typing import Any
 # where and on what a run is made, what is written beside it: none of it changes the weights of a step
 FREE = (
     "resume", "checkpoint_every_steps", "output_dir", "debug", "launcher", "logger", "callbacks", "trainer",
-    "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.eval_batch_size",
-    "dataset.root", "data.reader.root", "module.compile",
+    "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.worker_timeout",
+    "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
 )  # fmt: skip
 # of the trainer's and the callbacks' keys those that do
 BOUND = (

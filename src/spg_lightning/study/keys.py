@@ -12,7 +12,7 @@ IGNORED = (
     "callbacks.progress", "callbacks.learning_rate", "trainer.accelerator", "trainer.strategy",
     "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
 )  # fmt: skip
-IGNORED_ENDS = ("root", "dirpath", "save_dir", "default_root_dir", "num_workers", "eval_batch_size")
+IGNORED_ENDS = ("root", "dirpath", "save_dir", "default_root_dir", "num_workers", "worker_timeout", "eval_batch_size")
 
 
 def named(config: dict[str, Any], runs: Sequence[Run]) -> dict[str, Any]:
