@@ -157,4 +157,4 @@ def test_a_loader_process_that_is_stuck_ends_the_run(cub, tmp_path):
     ended = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
-    assert "DataLoader timed out after 2 seconds (data.worker_timeout)" in ended.stderr.splitlines()[-1]
+    assert "DataLoader timed out after 2 seconds (worker_timeout)" in ended.stderr.splitlines()[-1]

@@ -150,8 +150,8 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return UserError(" ".join(str(error).split("\n")[0].split()))
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
         return UserError(
-            f"{error} (data.worker_timeout): a loader process is stuck, or reading is very slow. resume=auto goes on with the "
-            "last checkpoint; Python before 3.11.10 can lock up where it starts such processes, data.num_workers=0 has none"
+            f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto goes on with the "
+            "last checkpoint; Python before 3.11.10 can lock up where it starts such processes, num_workers=0 has none"
         )
     return None
 

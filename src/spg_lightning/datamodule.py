@@ -33,14 +33,14 @@ class PhotoDataModule(pl.LightningDataModule):
         batch_size: training photos a step, over all processes.
         eval_batch_size: photos a step and process of validation and test.
         num_workers: loader processes.
+        worker_timeout: seconds without a batch from them, after which a `RuntimeError` ends the wait; 0: none does. A
+            process that was started at an unlucky moment never answers (CPython issue 112275, before 3.11.10).
         val_share: of the training photos of each class, held out where the reader brings no validation part.
         on_broken: "skip" or "error", see `PhotoDataset`.
         decode: "full", or "reduced": training photos at 1/2, 1/4 or 1/8, where JPEG allows and no side falls below `resize`.
         augment: where a training photo's window is cut and flipped: in the "workers", or on the "device"; both show the same.
         shards: folder or address of the training photos as shards, see `Shards`; None: the files.
         seed: of the held-out part and of the order of training photos.
-        worker_timeout: seconds without a batch from the loader processes, after which a `RuntimeError` ends the wait; 0: none
-            does. A process that was started at an unlucky moment never answers (CPython issue 112275, before 3.11.10).
 
     Raises:
         UserError: a value out of its range.
@@ -54,13 +54,13 @@ class PhotoDataModule(pl.LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         num_workers: int,
+        worker_timeout: float,
         val_share: float,
         on_broken: str,
         decode: str,
         augment: str,
         shards: str | None,
         seed: int,
-        worker_timeout: float = 600,
     ) -> None:
         super().__init__()
         for key, value, choices in (("decode", decode, DECODE), ("augment", augment, AUGMENT)):

@@ -80,6 +80,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         trained.data.reader.root = str(cfg.root)
     trained.data.crop, trained.data.resize = description.crop, max(description.crop, trained.data.resize)
     trained.data.eval_batch_size, trained.data.num_workers = cfg.eval_batch_size, cfg.num_workers
+    trained.data.worker_timeout = cfg.worker_timeout
     # how training photos were read: none are, here, and older checkpoints do not say
     trained.data.decode, trained.data.augment, trained.data.shards = "full", "workers", None
     trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
