@@ -1,6 +1,7 @@
 """The moving average of the weights: its numbers, its checkpoints, and going on with it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -34,6 +35,16 @@ def whole(cub):
     folder = cub.parent / "whole"
     result = run(cub, folder, *EMA, "+callbacks.notes._target_=tests.test_averaging.Notes")
     return folder, result, list(SEEN)
+
+
+def test_the_average_is_where_the_weights_will_be():
+    """Lightning moves the weights later; an average left behind would draw all of them to the host at each step."""
+    average, network = AveragedWeights(0.5), pl.LightningModule()
+    network.layer = torch.nn.Linear(1, 1)
+    device = torch.device("meta")
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=device))
+    average.setup(trainer, network, "fit")
+    assert {value.device for value in average._average_model.module.parameters()} == {device}
 
 
 def test_last_ckpt_holds_the_average_and_what_was_evaluated(whole, tmp_path):

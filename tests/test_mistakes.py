@@ -139,7 +139,8 @@ def never(self, index):
     time.sleep(600)
 
 PhotoDataset.__getitem__ = never
-main()
+if __name__ == "__main__":
+    main()
 """
 
 

@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 import torch
 
 from spg_lightning import UserError, compose, train
-from spg_lightning.build import _precision as precision_of
-from spg_lightning.build import build_trainer
+from spg_lightning.build import build_trainer, precision_of
 from spg_lightning.data.photos import PhotoDataset
 from spg_lightning.datamodule import ProcessSampler, SeededSampler, collate_some
+from spg_lightning.processes import RANK_VARIABLES, is_main
 from tests.conftest import TINY
 from tests.trees import write_cub
 
@@ -159,6 +159,25 @@ def test_a_sweep_of_jobs_of_two_processes(cub, alone, tmp_path):
         "seed-1",
         "sweep.csv",
     ]
+
+
+def test_accumulated_gradients_of_two_processes(cub, tmp_path):
+    """The static graph, which torch cannot combine with them, is left out by itself."""
+    plain = (*ALIKE, "method=spg_plain", f"dataset.root={cub}", "report_images=0")
+    train(compose("train", [*plain, "dataset.batch_size=4", f"output_dir={tmp_path / 'one'}"]))
+    ended = call(
+        *plain, *TWO, "dataset.batch_size=2", "+trainer.accumulate_grad_batches=2", f"output_dir={tmp_path / 'two'}"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+
+
+def test_a_further_machines_first_process_is_not_the_main_one(monkeypatch):
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert is_main()
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert not is_main()
 
 
 @pytest.mark.slow

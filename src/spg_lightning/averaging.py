@@ -1,7 +1,12 @@
 """An exponential moving average of the weights (EMA), on Lightning's own callback."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from spg_lightning.errors import UserError
@@ -22,14 +27,32 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
             raise UserError(f"callbacks.ema.decay={decay}: choose a number from 0 to below 1")
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        super().__init__()
+        self._mix = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make room for the average; how many steps are in it is counted by the host, which asks at each step."""
+        """Make room for the average, where the weights will be."""
+        self._device = trainer.strategy.root_device  # the weights are there only after this
         super().setup(trainer, pl_module, stage)
-        if stage == "fit":
-            assert self._average_model is not None
-            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the step's weights into the average. torch's own update copies the count of steps to the device, and waits."""
+        if trainer.global_step == self._latest_update_step:
+            return  # gradients accumulate
+        first, self._latest_update_step = self._latest_update_step == 0, trainer.global_step
+        average = self._average_model
+        assert average is not None
+        pairs = list(zip(_values(average.module), _values(pl_module), strict=True))
+        for averaged, value in pairs:
+            if first or not averaged.is_floating_point():  # batch norm's count of batches
+                averaged.copy_(value)
+        if not first:
+            floats = [pair for pair in pairs if pair[0].is_floating_point()]
+            self._mix([averaged for averaged, _ in floats], [value for _, value in floats], None)
+        average.n_averaged += 1
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the weights as they are: the checkpoint of the last step is to hold both."""
@@ -39,3 +62,8 @@ class AveragedWeights(WeightAveraging):
         assert self._average_model is not None
         self._copy_average_to_current(pl_module)
         self._average_model = None
+
+
+def _values(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()

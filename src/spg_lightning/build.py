@@ -18,6 +18,7 @@ from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import started_by_torchrun
 from spg_lightning.spg.network import SPGNetwork
+from spg_lightning.sync_batchnorm import SyncBatchNorm
 
 TRUSTED = ("spg_lightning.",)  # what a checkpoint's config may construct
 
@@ -68,11 +69,19 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     """
     callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
-    make_trainer = make(cfg.trainer, _partial_=True)
+    make_trainer = make(_composable(cfg.trainer), _partial_=True)
+    plugins = list(make_trainer.keywords.get("plugins") or ())
+    if cfg.trainer.get("sync_batchnorm"):
+        plugins.append(SyncBatchNorm())
+    bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
+    others = (
+        {} if bar or "enable_progress_bar" in cfg.trainer else {"enable_progress_bar": False}
+    )  # not Lightning's own
     try:
         trainer = make_trainer(
-            callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger), precision=_precision(cfg.trainer)
-        )
+            callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger), precision=precision_of(cfg.trainer),
+            plugins=plugins, **others,
+        )  # fmt: skip
     except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
         raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)
@@ -80,7 +89,21 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     return trainer
 
 
-def _precision(trainer: DictConfig) -> str:
+def _composable(trainer: DictConfig) -> DictConfig:
+    """Return the trainer's config without a static graph where gradients accumulate: torch's DDP fails with both."""
+    strategy = trainer.get("strategy")
+    if (
+        trainer.get("accumulate_grad_batches", 1) == 1
+        or not OmegaConf.is_dict(strategy)
+        or "static_graph" not in strategy
+    ):
+        return trainer
+    trainer = trainer.copy()
+    trainer.strategy.static_graph = False
+    return trainer
+
+
+def precision_of(trainer: DictConfig) -> str:
     """Return what `trainer.precision=auto` means here: bfloat16 on a GPU that computes in it, else float32."""
     if trainer.precision != "auto":
         return str(trainer.precision)

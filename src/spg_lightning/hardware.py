@@ -3,6 +3,8 @@
 import copy
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,10 +46,27 @@ def _backward_flops(
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:
-    """Return the floating point operations a second that the maker states for an accelerator; None where none is known."""
+    """Return the floating point operations a second that the maker states for an accelerator; None where none is known.
+
+    In float32 those of TF32 where the GPU has it: cuDNN's convolutions compute in it.
+    """
     if device.type != "cuda":
         return None
-    return get_available_flops(device, torch.bfloat16 if "bf16" in precision else torch.float32)
+    kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
+    with rounding_as_convolutions():
+        return get_available_flops(device, kind)
+
+
+@contextmanager
+def rounding_as_convolutions() -> Iterator[None]:
+    """Let a GPU's float32 matrix products round their factors to TF32 where its convolutions do, which is cuDNN's default."""
+    before = torch.get_float32_matmul_precision()
+    if torch.backends.cudnn.allow_tf32:
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def peak_memory_gb(device: torch.device) -> float:

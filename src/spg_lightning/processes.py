@@ -12,8 +12,11 @@ PATIENCE = 3.0  # seconds; Lightning's main process looks after its children eve
 
 
 def rank() -> int:
-    """Return this process's number, 0 where it is the only one."""
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
+    """Return this process's number, 0 where it is the only one.
+
+    The first process of a further machine, started by hand for Lightning's own launcher, knows the machine's number alone.
+    """
+    return next((int(os.environ[name]) for name in (*RANK_VARIABLES, "NODE_RANK") if name in os.environ), 0)
 
 
 def is_main() -> bool:

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
-from spg_lightning.build import build_data, build_module, build_network, build_trainer
+from spg_lightning.build import build_data, build_module, build_network, build_trainer, precision_of
 from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add_localization, read_checkpoint
 from spg_lightning.checkpoints.whole import WholeFiles
 from spg_lightning.console import quiet_lightning
@@ -27,7 +27,7 @@ from spg_lightning.reporting.report import write_evaluation
 from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 from spg_lightning.resuming.csv_log import LastingCSVLogger
-from spg_lightning.resuming.files import BEFORE_LAST, Position, find, last_good, set_aside
+from spg_lightning.resuming.files import BEFORE_LAST, Position, drop_damaged, find, last_good, set_aside
 from spg_lightning.resuming.finite import Finite
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
@@ -98,11 +98,14 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     folder.mkdir(parents=True, exist_ok=True)
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
+    plain["trainer"]["precision"] = precision_of(cfg.trainer)  # "auto" would mean another one on another machine
     checkpoints = folder / "checkpoints"
     position = find(cfg.resume, checkpoints, {str(key): value for key, value in plain.items()})
     if is_main():
         if position is None:
             set_aside(checkpoints)
+        elif cfg.resume == "auto" and position.path.name == BEFORE_LAST:
+            drop_damaged(checkpoints)
         (folder / "provenance.json").unlink(missing_ok=True)  # it says that the run of this config.yaml is finished
         OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -223,8 +226,10 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
 def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:
     """Give every process the first one's batch norm statistics, as they are saved: all are to evaluate one network."""
     if trainer.world_size > 1:
-        for buffer in module.network.buffers():
-            torch.distributed.broadcast(buffer, src=0)
+        for buffer in module.network.buffers():  # on the host after a fit; GPUs talk to each other of their own memory
+            first = buffer.to(trainer.strategy.root_device)
+            torch.distributed.broadcast(first, src=0)
+            buffer.copy_(first)
 
 
 def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:

@@ -66,7 +66,7 @@ def test_with(cub, tmp_path, overrides):
     assert_same(tmp_path / "died", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("signal", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("signal", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGUSR2", 140)])
 def test_a_signal_ends_the_step_and_saves(cub, whole, tmp_path, signal, code):
     with pytest.raises(
         Stopped, match=rf"stopped by {signal}; .* resume=auto output_dir='{re.escape(str(tmp_path))}'"
@@ -74,6 +74,18 @@ def test_a_signal_ends_the_step_and_saves(cub, whole, tmp_path, signal, code):
         run(cub, tmp_path, *dies(4, by=signal))
     assert stop.value.code == code
     assert torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True)["resume"]["step"] == 4
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("grace", [0, 60])
+def test_a_signal_in_a_validation(cub, whole, tmp_path, grace, monkeypatch):
+    """It ends and is saved; a long one is given up, and the steps since the last checkpoint are made again."""
+    monkeypatch.setattr("spg_lightning.resuming.keeper.GRACE", grace)
+    with pytest.raises(Stopped, match="stopped by SIGTERM; go on with the same command and resume=auto"):
+        run(cub, tmp_path, *dies(6, by="SIGTERM", hook="on_validation_start"), "checkpoint_every_steps=4")
+    saved = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True)["resume"]["step"]
+    assert saved == (6 if grace else 4)
     run(cub, tmp_path, "resume=auto")
     assert_same(tmp_path, whole)
 
@@ -100,8 +112,11 @@ def test_what_is_damaged_or_of_another_run(cub, tmp_path, caplog):
     with pytest.raises(UserError, match=f"is damaged .*; resume={before} is the one before it"):
         run(cub, tmp_path, f"resume={last}")
     with pytest.raises(Died):
-        run(cub, tmp_path, *dies(3), "resume=auto")
+        run(cub, tmp_path, *dies(4), "resume=auto", "checkpoint_every_steps=1")
     assert re.search(f"{last} is damaged .*; the one before it is taken", caplog.text)
+    steps = [torch.load(path, weights_only=True)["resume"]["step"] for path in (before, last)]
+    assert steps == [2, 3], "the damaged one did not take the good one's place"
+    last.write_bytes(last.read_bytes()[:-1000])
     before.write_bytes(b"")
     with pytest.raises(UserError, match="no other one is whole"):
         run(cub, tmp_path, "resume=auto")
@@ -141,6 +156,35 @@ def test_a_full_disk(cub, whole, tmp_path, caplog, monkeypatch):
     monkeypatch.undo()
     run(cub, tmp_path, "resume=auto")
     assert_same(tmp_path, whole)
+
+
+def test_a_disk_without_room_for_the_log(cub, whole, tmp_path, monkeypatch):
+    import errno
+
+    from spg_lightning.resuming.csv_log import LastingWriter
+
+    save, calls = LastingWriter.save, []
+
+    def fills_up(writer):
+        calls.append(writer)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(writer)
+
+    monkeypatch.setattr(LastingWriter, "save", fills_up)
+    with pytest.raises(UserError, match="No space left on device; make room, then go on with resume=auto"):
+        run(cub, tmp_path, "checkpoint_every_steps=1")
+    monkeypatch.undo()
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+def test_an_automatic_precision_is_kept_as_what_it_was(cub, tmp_path, monkeypatch):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(3), "trainer.precision=auto", "checkpoint_every_steps=1")
+    monkeypatch.setattr("spg_lightning.training.precision_of", lambda trainer: "bf16-mixed")
+    with pytest.raises(UserError, match=r"trainer\.precision=32-true there, bf16-mixed here"):
+        run(cub, tmp_path, "trainer.precision=auto", "resume=auto")
 
 
 def test_a_loss_that_is_no_number(cub, tmp_path):

@@ -8,11 +8,13 @@ from typing import Any
 from spg_lightning.checkpoints.store import KEY, read_whole
 from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError
-from spg_lightning.resuming.same_config import differences, lengths
+from spg_lightning.resuming.same_config import differences, lengths, other_noise
 
 log = logging.getLogger(__name__)
 
-LAST, BEFORE_LAST, ABANDONED = "resume.ckpt", "resume.previous.ckpt", "abandoned.ckpt"
+LAST, BEFORE_LAST, ABANDONED, DAMAGED = (
+    "resume.ckpt", "resume.previous.ckpt", "abandoned.ckpt", "damaged.ckpt",
+)  # fmt: skip
 STATE = "resume"  # the part of a checkpoint that no other checkpoint has
 
 
@@ -64,6 +66,12 @@ def set_aside(folder: Path) -> None:
     log.warning("an earlier run was here; it can be gone on with by resume=%s", folder / ABANDONED)
 
 
+def drop_damaged(folder: Path) -> None:
+    """Move a damaged last checkpoint out of the way, where the next one written would put it in the good one's place."""
+    if (folder / LAST).is_file():
+        (folder / LAST).replace(folder / DAMAGED)
+
+
 def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position | None:
     """Return where to go on, None for a fresh start; one line says which.
 
@@ -93,6 +101,8 @@ def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position |
     log.info("goes on after step %d (epoch %d, batch %d): %s", state["step"], state["epoch"], state["batch"], path)
     if longer := lengths(there, config):
         log.warning("%s: from here on the schedule follows the new length", longer[0])
+    if noise := other_noise(there, config):
+        log.warning("%s: dropout and the like draw other random numbers", noise[0])
     return Position(path=path, class_names=tuple(checkpoint[KEY]["class_names"]), **state)
 
 

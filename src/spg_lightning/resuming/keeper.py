@@ -17,6 +17,8 @@ from spg_lightning.resuming.stopping import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 
+GRACE = 10.0  # seconds that a validation gets to end in when the run is asked to stop; Slurm kills 30 after SIGTERM
+
 
 class Keeper(pl.Callback):
     """Saves before a batch, when nothing of it has happened yet; has to be the first of the callbacks.
@@ -37,6 +39,7 @@ class Keeper(pl.Callback):
         self.seconds = position.seconds if position else 0.0
         self.began = time.monotonic()
         self._to_restore = position
+        self._hosts: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Look at the clock."""
@@ -46,10 +49,22 @@ class Keeper(pl.Callback):
         """From now on a signal waits for the end of the step."""
         self.signals.install()
         self.signals.patient = True
+        if trainer.world_size > 1:
+            on_gpu = trainer.strategy.root_device.type == "cuda"
+            self._hosts = torch.distributed.new_group(backend="gloo") if on_gpu else torch.distributed.group.WORLD
+            # Lightning asks its processes at each step, over the device, whether one got a signal; `_asked` does
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, which takes them at each of its calls."""
         self.signals.install()
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Give a long validation up: what was trained since the last checkpoint is made again, the same."""
+        if self.signals.waiting() > GRACE:
+            raise Stopped(self.signals.asked or 15)
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take them back here, too."""
@@ -76,9 +91,12 @@ class Keeper(pl.Callback):
             raise Stopped(self.signals.asked or 15)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
-        # the processes end together, or one would wait for the other's gradients
-        asked = self.signals.asked is not None
-        return bool(trainer.strategy.reduce_boolean_decision(asked, all=False)) if trainer.world_size > 1 else asked
+        if trainer.world_size == 1:
+            return self.signals.asked is not None
+        # the processes end together, or one would wait for the other's gradients; hosts ask each other, no device waits
+        asked = torch.tensor(int(self.signals.asked is not None))
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, group=self._hosts)
+        return bool(asked)
 
     def _restore(self, trainer: pl.Trainer) -> None:
         assert self._to_restore is not None
@@ -124,7 +142,9 @@ class Keeper(pl.Callback):
         if trainer.is_global_zero:
             try:
                 keep(checkpoint, self.folder)
-            except UserError as error:  # two days of training are worth more than one checkpoint
+            except (
+                UserError
+            ) as error:  # two days of training are worth more than one checkpoint; no room for the log ends it
                 kept = f"the one of step {self.saved_step} stays" if self.saved_step else "there is none yet"
                 log.warning("%s; %s; the training goes on", error, kept)
                 return

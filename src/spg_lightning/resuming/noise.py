@@ -8,7 +8,7 @@ import torch
 
 
 def noise_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of Python's, NumPy's and torch's generators, of the GPU's, too, where the process has one."""
+    """Return the state of Python's, NumPy's and torch's generators, and of the device's own, where it has one."""
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002
     assert isinstance(numpy, dict)
     numpy["state"] = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
@@ -17,6 +17,7 @@ def noise_state(device: torch.device) -> dict[str, Any]:
         "numpy": numpy,
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "mps": torch.mps.get_rng_state() if device.type == "mps" else None,
     }
 
 
@@ -30,3 +31,5 @@ def restore_noise(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and state["mps"] is not None:
+        torch.mps.set_rng_state(state["mps"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-# where and on what a run is made, what is written beside it: none of it changes the weights of a step
+# where and on what a run is made, what is written beside it: none of it changes what a step computes
 FREE = (
     "resume", "checkpoint_every_steps", "output_dir", "debug", "launcher", "logger", "callbacks", "trainer",
     "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.worker_timeout",
@@ -21,6 +21,7 @@ BOUND = (
         )
     ),
 )  # fmt: skip
+NOISE = ("module.compile", "data.num_workers")  # on or off: other random numbers for dropout
 LENGTH = ("dataset.max_epochs", "trainer.max_epochs", "trainer.max_steps")  # a run may be made longer
 
 
@@ -47,6 +48,12 @@ def lengths(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Return which limits of the training differ."""
     one, other = dict(leaves(there)), dict(leaves(here))
     return [_said(key, one, other) for key in LENGTH if one.get(key) != other.get(key)]
+
+
+def other_noise(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Return what lets a run go on well, but with other random numbers than the run that did not stop."""
+    one, other = dict(leaves(there)), dict(leaves(here))
+    return [_said(key, one, other) for key in NOISE if bool(one.get(key)) != bool(other.get(key))]
 
 
 def _said(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:

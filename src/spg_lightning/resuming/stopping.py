@@ -2,10 +2,11 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
-# Ctrl-C; preemption and scancel; what `sbatch --signal=USR1@120` sends ahead of the time limit
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Ctrl-C; preemption and scancel; what `sbatch --signal=USR1@120` and submitit (USR2) have sent ahead of the time limit
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Stopped(BaseException):
@@ -13,7 +14,7 @@ class Stopped(BaseException):
 
     Attributes:
         signal: that asked.
-        code: to exit with, as a shell has it: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1.
+        code: to exit with, as a shell has it: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1, 140 for SIGUSR2.
     """
 
     def __init__(self, number: int, line: str = "") -> None:
@@ -33,6 +34,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked: int | None = None
         self.patient = False
+        self._since = 0.0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -45,6 +47,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def waiting(self) -> float:
+        """Return the seconds since the run was asked to end, 0 where it was not."""
+        return time.monotonic() - self._since if self.asked is not None else 0.0
+
     def install(self) -> None:
         """Take the signals over; again wherever Lightning, which talks to the other processes in its handler, took them."""
         for number in self._before:
@@ -54,6 +60,6 @@ class StopSignals:
         if not self.patient:
             raise Stopped(number)
         if self.asked is None:
-            self.asked = number
+            self.asked, self._since = number, time.monotonic()
         elif number == signal.SIGINT:  # the second Ctrl-C: now
             raise Stopped(number)

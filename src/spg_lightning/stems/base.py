@@ -1,7 +1,9 @@
 """What every stem offers: a dense backbone cut in two, A1 and A2 (paper section 3.2, figure 2)."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -56,8 +58,7 @@ class Stem(nn.Module):
 
     def normalize(self, images: Int[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
         """Turn uint8 RGB images in [0, 255] into this stem's normalised input."""
-        mean = images.new_tensor(self.mean, dtype=self.dtype).view(1, 3, 1, 1) * 255
-        std = images.new_tensor(self.std, dtype=self.dtype).view(1, 3, 1, 1) * 255
+        mean, std = (_per_channel(tuple(values), self.dtype, images.device) for values in (self.mean, self.std))
         return (images.to(self.dtype) - mean) / std
 
     @property
@@ -79,3 +80,10 @@ class Stem(nn.Module):
             for part in self.a1_modules():
                 part.eval()
         return self
+
+
+@lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return values on the [0, 1] scale as a tensor for images in [0, 255]: once, since each copy makes the host wait."""
+    with torch.inference_mode(False):  # also used in training
+        return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1) * 255
