@@ -215,15 +215,16 @@ class Lost(pl.Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["", "torch.distributed.run --nproc-per-node 2 -m"], ids=["lightning", "torchrun"])
 @pytest.mark.parametrize(("rank", "how"), [(1, "error"), (0, "error"), (1, "killed"), (0, "killed")])
-def test_a_process_that_dies_ends_the_job_within_a_minute(cub, tmp_path, rank, how):
+def test_a_process_that_dies_ends_the_job_within_a_minute(cub, tmp_path, rank, how, launcher):
     lost = (
         "+callbacks.lost._target_=tests.test_processes.Lost",
         f"+callbacks.lost.rank={rank}",
         f"+callbacks.lost.how={how}",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "spg_lightning.train", *ALIKE, *TWO, *lost, f"dataset.root={cub}", f"output_dir={tmp_path}",
+        [sys.executable, "-m", *launcher.split(), "spg_lightning.train", *ALIKE, *TWO, *lost, f"dataset.root={cub}", f"output_dir={tmp_path}",
          "trainer.max_epochs=50", "checkpoint_every_steps=1"],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip

@@ -86,7 +86,7 @@ def train(cfg: DictConfig) -> TrainResult:
 
 def _how_to_go_on(stop: Stopped, folder: Path) -> str:
     if last_good(folder / "checkpoints") is None:
-        return f"stopped by {stop.signal.name} before a step was made"
+        return f"stopped by {stop.signal.name} before its first checkpoint"
     return f"stopped by {stop.signal.name}; go on with the same command and resume=auto output_dir={quoted(folder)}"
 
 
