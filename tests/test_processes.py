@@ -180,6 +180,15 @@ def test_a_further_machines_first_process_is_not_the_main_one(monkeypatch):
     assert not is_main()
 
 
+def test_accumulated_gradients_where_a_method_leaves_parameters_unused(cub, tmp_path):
+    """SPG-plain never reads the taps of SPG's branches, whose norms have parameters in this stem."""
+    ended = call(
+        *TINY, *TWO, "method=spg_plain", f"dataset.root={cub}", "dataset.batch_size=2", f"output_dir={tmp_path}",
+        "+trainer.accumulate_grad_batches=2", "report_images=0", "gallery_images=0",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.slow
 def test_torchrun(cub, alone, tmp_path):
     arguments = ("--nproc-per-node", "2", "-m", "spg_lightning.train", *ALIKE, *TWO, f"dataset.root={cub}")

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from spg_lightning import compose
-from spg_lightning.build import build_network, build_trainer
+from spg_lightning.build import build_module, build_network, build_trainer
+from spg_lightning.hardware import step_flops
 from spg_lightning.sync_batchnorm import SyncBatchNorm
 from tests.conftest import TINY
 
@@ -36,6 +37,21 @@ def test_a_network_stays_what_it_is(stem, tmp_path):
         back, told = plugin.revert(converted), converted(images).class_maps
         torch.testing.assert_close(back(images).class_maps, told, rtol=0, atol=0)
     assert [type(layer) for layer in back.modules()] == [type(layer) for layer in before.modules()]
+
+
+def test_its_operations_are_counted_beside_other_processes(tmp_path):
+    """Throughput counts them when the layers are converted; counted on no device, they must not talk."""
+    cfg = compose("train", [*TINY, f"output_dir={tmp_path}", "dataset=toybirds"])
+    module = build_module(cfg, build_network(cfg, num_classes=3)).train()
+    flops = step_flops(module, 2, 64)
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        SyncBatchNorm().apply(module)
+        assert any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules())
+        assert step_flops(module, 2, 64) == flops
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_the_trainer_takes_it(tmp_path):

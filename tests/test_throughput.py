@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from spg_lightning import throughput
+from spg_lightning import hardware, throughput
 from spg_lightning.throughput import Throughput
 
 HELD = {"train/memory_gb": 3.5}
@@ -117,3 +117,25 @@ def test_the_share_of_the_makers_rate(monkeypatch):
     assert drive.logged[-1]["train/mfu"] == pytest.approx(
         50 * 4 / 4 / 1000
     )  # four images of 50 operations in 4 seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("NVIDIA A100-SXM4-80GB", True),
+        ("NVIDIA H100 80GB HBM3", True),
+        ("Tesla T4", True),
+        ("NVIDIA L40S", False),
+        ("NVIDIA RTX A4000", False),
+        ("NVIDIA H100 NVL", False),
+        ("NVIDIA GeForce RTX 4090", False),
+    ],
+)
+def test_only_rates_of_dense_products_count(monkeypatch, name, known):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr("lightning_fabric.accelerators.cuda._is_ampere_or_later", lambda: name != "Tesla T4")
+    before = torch.get_float32_matmul_precision()
+    rates = [hardware.peak_flops(torch.device("cuda"), word) for word in ("32-true", "16-mixed")]
+    assert all(rates) == known
+    assert not known or rates[1] > rates[0], "half precision is faster"
+    assert torch.get_float32_matmul_precision() == before

@@ -94,7 +94,7 @@ def main():
     rates = {name: matmul_rate(device, dtype) for name, dtype in PRECISIONS.items()}
     rows = [row for batch in args.batch for row in measure(args, batch, device, rates)]
     facts = provenance(
-        0, started, machine=machine(device), threads=torch.get_num_threads(),
+        0, started, device, machine=machine(device), threads=torch.get_num_threads(),
         matmul_gflops={name: round(rate / 1e9, 1) for name, rate in rates.items()},
     )  # fmt: skip
     write(args.output, Benchmark(tuple(rows), facts))

@@ -139,7 +139,7 @@ def benchmark(cfg: DictConfig) -> Benchmark:
         if "input" in parts:
             rows.append(_input(cases[0], cfg))
     facts = provenance(
-        0, started, machine=machine(device), threads=torch.get_num_threads(),
+        0, started, device, machine=machine(device), threads=torch.get_num_threads(),
         matmul_gflops={name: round(rate / 1e9, 1) for name, rate in rates.items()},
     )  # fmt: skip
     found = Benchmark(tuple(rows), facts)
@@ -172,6 +172,8 @@ def _measure(
 ) -> Iterable[Row]:
     if not parts:
         return
+    if any(case.compile for case in cases):
+        torch.compiler.reset()  # a process compiles eight variants of a network, then silently runs them as they are
     modules = {case: module_of(case).to(device) for case in cases}
     for part in parts:
         make = training if part == "train" else evaluation

@@ -90,7 +90,10 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
 
 
 def _composable(trainer: DictConfig) -> DictConfig:
-    """Return the trainer's config without a static graph where gradients accumulate: torch's DDP fails with both."""
+    """Return the trainer's config for accumulating gradients, if it does: torch's DDP fails then with a static graph.
+
+    Without one it has to search for unused parameters: those that only SPG's branches read, in the other methods.
+    """
     strategy = trainer.get("strategy")
     if (
         trainer.get("accumulate_grad_batches", 1) == 1
@@ -99,7 +102,7 @@ def _composable(trainer: DictConfig) -> DictConfig:
     ):
         return trainer
     trainer = trainer.copy()
-    trainer.strategy.static_graph = False
+    trainer.strategy.static_graph, trainer.strategy.find_unused_parameters = False, True
     return trainer
 
 

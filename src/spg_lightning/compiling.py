@@ -22,7 +22,7 @@ def compile_in_place(network: nn.Module) -> None:
         raise UserError("module.compile=true needs a C++ compiler (apt install g++, or CXX=<path>); or set it to false")
     network.compile(
         dynamic=False
-    )  # batches of one size, but where on_broken=skip leaves photos out: each size is compiled once
+    )  # batches of one size, but where on_broken=skip leaves photos out: each size is compiled once, up to eight
 
 
 def eager(network: nn.Module) -> AbstractContextManager:

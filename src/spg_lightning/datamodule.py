@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
@@ -187,7 +186,7 @@ class PhotoDataModule(pl.LightningDataModule):
             collate_fn=collate if alone or not drop_last else collate_some,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=leave_signals,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
     def _places(self) -> Int[np.ndarray, " n"] | None:

@@ -1,6 +1,8 @@
 """The verb `evaluate`: a checkpoint's network, or any method's score maps, through the same metrics and report."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,23 +112,32 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     evaluation = evaluate_module(trainer, module, data)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     facts = provenance(
-        None, started, checkpoint=str(cfg.checkpoint), score_map=evaluation.score_map, classifier=cfg.classifier
+        None,
+        started,
+        trainer.strategy.root_device,
+        checkpoint=str(cfg.checkpoint),
+        score_map=evaluation.score_map,
+        classifier=cfg.classifier,
     )
-    write_evaluation(
-        folder / "metrics.json", evaluation, facts, str(cfg.checkpoint), data.records["test"],
-        lambda index: picture(network, data, evaluation.score_map, index), cfg.report_images,
-    )  # fmt: skip
-    if cfg.gallery_images:
-        write_gallery(
-            folder / "gallery",
-            network,
-            data,
-            module.loss,
-            evaluation.score_map,
-            evaluation.threshold,
-            cfg.gallery_images,
-        )
+    with as_evaluated(trainer, network):
+        write_evaluation(
+            folder / "metrics.json", evaluation, facts, str(cfg.checkpoint), data.records["test"],
+            lambda index: picture(network, data, evaluation.score_map, index), cfg.report_images,
+        )  # fmt: skip
+        if cfg.gallery_images:
+            write_gallery(
+                folder / "gallery", network, data, module.loss, evaluation.score_map, evaluation.threshold,
+                cfg.gallery_images,
+            )  # fmt: skip
     return evaluation
+
+
+@contextmanager
+def as_evaluated(trainer: pl.Trainer, network: SPGNetwork) -> Iterator[None]:
+    """Have the network where, and in the precision, it was evaluated in: Lightning has moved it back to the host."""
+    network.to(trainer.strategy.root_device)
+    with trainer.precision_plugin.forward_context():
+        yield
 
 
 def picture(network: SPGNetwork, data: PhotoDataModule, score_map: str, index: int) -> Picture:

@@ -1,6 +1,7 @@
 """What a step costs and what the machine gives: floating point operations, memory."""
 
 import copy
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric.utilities.throughput import get_available_flops
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from spg_lightning.module import SPGModule
@@ -26,6 +28,9 @@ def step_flops(module: SPGModule, batch: int, size: int) -> int:
     """
     network = copy.deepcopy(module.network).to("meta")
     network.train(module.network.training)
+    for layer in network.modules():
+        if isinstance(layer, nn.SyncBatchNorm):  # it would talk to the other processes; batch norm is not counted
+            layer.eval()
     images = torch.empty(batch, 3, size, size, device="meta")
     labels = torch.zeros(batch, dtype=torch.long, device="meta")
     counting = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops})
@@ -48,9 +53,13 @@ def _backward_flops(
 def peak_flops(device: torch.device, precision: str) -> float | None:
     """Return the floating point operations a second that the maker states for an accelerator; None where none is known.
 
-    In float32 those of TF32 where the GPU has it: cuDNN's convolutions compute in it.
+    In float32 those of TF32 where the GPU has it: cuDNN's convolutions compute in it. Known are the GPUs for which Lightning's
+    table has dense products; it takes others for a neighbour (an A4000 for an A40, an L40 for an L4), or has sparse ones.
     """
     if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device).lower()
+    if not re.search(r"\b(a100|h100|v100|l4|t4)\b", name) or "nvl" in name:
         return None
     kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
     with rounding_as_convolutions():

@@ -17,21 +17,22 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def provenance(seed: int | None, started: datetime, **more: Any) -> dict[str, Any]:
+def provenance(seed: int | None, started: datetime, device: torch.device | None = None, **more: Any) -> dict[str, Any]:
     """Return the facts as plain data.
 
     Args:
         seed: of the run, where it has one.
         started: when the run began, in UTC; the wall time counts from there.
+        device: it was computed on; None: the CPU.
         more: further facts.
     """
     return {
         "commit": _commit(),
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"cpu, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name(device)
+        if device is not None and device.type == "cuda"
+        else f"{device.type if device else 'cpu'}, {torch.get_num_threads()} threads",
         "seed": seed,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": started.isoformat(timespec="seconds"),

@@ -17,7 +17,7 @@ from spg_lightning.checkpoints.whole import WholeFiles
 from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.evaluation import evaluate_module, picture
+from spg_lightning.evaluation import as_evaluated, evaluate_module, picture
 from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import end_other_processes, is_main
@@ -155,7 +155,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
         if trainer.is_global_zero:
             # into the weights that were measured: a threshold is theirs alone
             add_localization(checkpoint, evaluation.score_map, evaluation.threshold)
-            _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs)
+            with as_evaluated(trainer, module.network):
+                _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs)
             (checkpoints / BEFORE_LAST).unlink(missing_ok=True)  # the last one stays, for more epochs
         failed = False
     except BaseException:
@@ -192,7 +193,7 @@ def _report(
             cfg.gallery_images,
         )  # fmt: skip
     facts = provenance(
-        cfg.seed, started, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
+        cfg.seed, started, trainer.strategy.root_device, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
         photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
         resumed_after_steps=legs,
     )  # fmt: skip
