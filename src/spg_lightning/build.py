@@ -73,10 +73,9 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     plugins = list(make_trainer.keywords.get("plugins") or ())
     if cfg.trainer.get("sync_batchnorm"):
         plugins.append(SyncBatchNorm())
-    bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
-    others = (
-        {} if bar or "enable_progress_bar" in cfg.trainer else {"enable_progress_bar": False}
-    )  # not Lightning's own
+    others = {}
+    if not any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks):
+        others["enable_progress_bar"] = False  # callbacks.progress=null: Lightning would take one of its own
     try:
         trainer = make_trainer(
             callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger), precision=precision_of(cfg.trainer),

@@ -142,9 +142,8 @@ class Keeper(pl.Callback):
         if trainer.is_global_zero:
             try:
                 keep(checkpoint, self.folder)
-            except (
-                UserError
-            ) as error:  # two days of training are worth more than one checkpoint; no room for the log ends it
+            except UserError as error:
+                # two days of training are worth more than one checkpoint; only a disk without room for the log ends them
                 kept = f"the one of step {self.saved_step} stays" if self.saved_step else "there is none yet"
                 log.warning("%s; %s; the training goes on", error, kept)
                 return
