@@ -26,6 +26,7 @@ import spg_lightning
 from spg_lightning.errors import UserError, find_user_error, first_line, nearest
 from spg_lightning.jobs import is_job_of_a_sweep, run_job, tell_the_sweep
 from spg_lightning.processes import is_main, let_the_cause_speak
+from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.stopping import Stopped
 from spg_lightning.sweeps import Sweep, plan, say
 
@@ -48,7 +49,12 @@ def run(verb: str) -> None:
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
     sweep = _guard(lambda: _check_overrides(verb, sys.argv[1:], debug), debug)
     if sweep is not None:
-        sys.exit(_run_sweep(sweep))
+
+        def run_alone() -> int:
+            with alone_in(sweep.folder):
+                return _run_sweep(sweep)
+
+        sys.exit(_guard(run_alone, debug))
 
     def task(cfg: DictConfig) -> None:
         try:

@@ -26,6 +26,7 @@ from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
 from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
+from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.csv_log import LastingCSVLogger
 from spg_lightning.resuming.files import BEFORE_LAST, Position, drop_damaged, find, last_good, set_aside
 from spg_lightning.resuming.finite import Finite
@@ -75,7 +76,8 @@ def train(cfg: DictConfig) -> TrainResult:
     folder = Path(cfg.output_dir)
     with StopSignals() as signals:
         try:
-            return _train(cfg, folder, signals)
+            with alone_in(folder):
+                return _train(cfg, folder, signals)
         except Stopped as stop:
             raise Stopped(stop.signal, _how_to_go_on(stop, folder)) from None
         except OSError as error:
@@ -95,7 +97,6 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     started = datetime.now(UTC)
     if cfg.evaluate_weights not in ("last", "best"):
         raise UserError(f"evaluate_weights={cfg.evaluate_weights}: choose last or best")
-    folder.mkdir(parents=True, exist_ok=True)
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     plain["trainer"]["precision"] = precision_of(cfg.trainer)  # "auto" would mean another one on another machine
