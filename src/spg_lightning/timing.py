@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from spg_lightning.errors import UserError
 from spg_lightning.hardware import rounding_as_convolutions
@@ -125,15 +126,27 @@ def evaluation(module: SPGModule, precision: str, images: Tensor, labels: Tensor
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, repeats: int = 9) -> float:
-    """Return the floating point operations a second of a large square matrix product, the median of several.
+    """Return the floating point operations a second of a large matrix product, the median of several.
 
-    On a GPU in float32 its factors are rounded as those of convolutions are.
+    On a GPU of two square matrices; in float32 their factors are rounded as those of convolutions are. On a CPU of these or of
+    a 3 x 3 convolution, which is a matrix product too, whichever is faster: convolutions come from another library, which
+    reaches twice the rate on some processors.
     """
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    products = {"product": (lambda: a @ b, 2 * side**3)}
+    if device.type == "cpu":
+        batch, channels, cells = 8, 512, 28  # as in the branches of SPG's networks
+        inputs, weight = (
+            torch.randn(shape).to(dtype, memory_format=torch.channels_last)
+            for shape in ((batch, channels, cells, cells), (channels, channels, 3, 3))
+        )
+        convolution = partial(nn.functional.conv2d, inputs, weight, padding=1)
+        products["convolution"] = (convolution, 2 * batch * cells**2 * channels**2 * 9)
     with rounding_as_convolutions() if device.type == "cuda" else nullcontext():
-        took = taking_turns({"product": lambda: a @ b}, device, warmup=2, repeats=repeats, times=1)["product"]
-    return float(2 * side**3 / median(took))
+        calls = {name: call for name, (call, _) in products.items()}
+        took = taking_turns(calls, device, warmup=2, repeats=repeats, times=1)
+    return max(operations / median(took[name]) for name, (_, operations) in products.items())
 
 
 def peak_memory(call: Call, device: torch.device) -> float | None:
