@@ -115,12 +115,40 @@ def test_a_checkpoint_rebuilds_its_network_from_plain_data(tiny_run):
     assert out.b1.shape == (1, 1, 8, 8)
 
 
-def test_a_checkpoint_that_would_construct_something_foreign_is_refused(tiny_run, tmp_path):
+FOREIGN = {
+    "method.network.stem": "os.system",
+    "method.network.stem.network": "spg_lightning.loggers.logging.FileHandler",  # reached through our own module
+    "module.step": "spg_lightning.loggers.logging.FileHandler",
+    "module.loss.guidance": "logging.FileHandler",
+    "data.reader": "logging.FileHandler",
+}
+
+
+@pytest.mark.parametrize("key", FOREIGN)
+def test_a_checkpoint_that_would_construct_something_foreign_is_refused(tiny_run, verb, tmp_path, key):
+    precious, evil = tmp_path / "precious.txt", tmp_path / "evil.ckpt"
+    precious.write_text("of the user")
     checkpoint = torch.load(tiny_run[0].checkpoint, weights_only=True)
-    checkpoint["spg_lightning"]["config"]["method"]["network"]["stem"] = {"_target_": "os.system", "command": "true"}
-    torch.save(checkpoint, tmp_path / "evil.ckpt")
-    with pytest.raises(ValueError, match=r"would construct os\.system"):
-        load_network(tmp_path / "evil.ckpt")
+    node = {"_target_": FOREIGN[key], "filename": str(precious), "mode": "w"}
+    config = OmegaConf.create(checkpoint["spg_lightning"]["config"])
+    OmegaConf.update(config, key, node, merge=False)
+    checkpoint["spg_lightning"]["config"] = OmegaConf.to_container(config)
+    torch.save(checkpoint, evil)
+    outcome = verb("evaluate", f"checkpoint={evil}", f"output_dir={tmp_path / 'out'}", "num_workers=0")
+    assert outcome.code == 1
+    assert f"would construct {FOREIGN[key]}" in outcome.line
+    assert precious.read_text() == "of the user"
+
+
+def test_a_foreign_optimizer_is_not_needed_for_an_evaluation(tiny_run, verb, tmp_path):
+    checkpoint = torch.load(tiny_run[0].checkpoint, weights_only=True)
+    checkpoint["spg_lightning"]["config"]["module"]["optimizer"] = {"_target_": "mine.optimizer"}
+    torch.save(checkpoint, tmp_path / "mine.ckpt")
+    outcome = verb(
+        "evaluate", f"checkpoint={tmp_path / 'mine.ckpt'}", f"output_dir={tmp_path / 'out'}", "num_workers=0",
+        "num_thresholds=50", "gallery_images=0",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
 
 
 def test_predict_on_file_folder_and_glob(tiny_run, verb, tmp_path):

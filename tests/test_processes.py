@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ import pytorch_lightning as pl
 import torch
 
 from spg_lightning import UserError, compose, train
-from spg_lightning.build import build_trainer, precision_of
+from spg_lightning.build import build_data, build_trainer, num_workers_of, precision_of
 from spg_lightning.data.photos import PhotoDataset
 from spg_lightning.datamodule import ProcessSampler, SeededSampler, collate_some
-from spg_lightning.processes import RANK_VARIABLES, is_main
+from spg_lightning.processes import is_main, started_again
+from spg_lightning.resuming.keeper import Keeper
+from spg_lightning.resuming.stopping import StopSignals
 from tests.conftest import TINY
 from tests.trees import write_cub
 
@@ -84,8 +87,6 @@ def test_a_seed_beside_the_index_decides_crop_and_flip(cub):
 
 
 def test_batches_that_cannot_be_shared_are_refused(cub, monkeypatch, tmp_path):
-    from spg_lightning.build import build_data
-
     data = build_data(
         compose("train", [*ALIKE, f"dataset.root={cub}", "dataset.batch_size=3", f"output_dir={tmp_path}"])
     )
@@ -111,20 +112,54 @@ def test_trainers_that_cannot_be(tmp_path, overrides, said):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "gpu", "bfloat16", "precision"),
+    ("overrides", "gpu", "of_gpu", "of_cpu", "precision"),
     [
-        (("trainer=ddp",), True, True, "bf16-mixed"),
-        (("trainer=gpu",), True, False, "32-true"),
-        (("trainer=ddp", "trainer.accelerator=cpu"), True, True, "32-true"),
-        (("trainer=ddp",), False, True, "32-true"),
-        (("trainer=gpu", "trainer.precision=16-mixed"), True, True, "16-mixed"),
-        (("trainer=default",), True, True, "32-true"),
+        (("trainer=ddp",), True, True, {}, "bf16-mixed"),
+        (("trainer=gpu",), True, False, {"amx_bf16": True}, "32-true"),
+        (("trainer=ddp", "trainer.accelerator=cpu"), True, True, {"avx512_f": True}, "32-true"),
+        (("trainer=ddp", "trainer.accelerator=cpu"), True, False, {"avx512_bf16": True}, "bf16-mixed"),
+        (("trainer=ddp",), False, True, {"avx512_bf16": False}, "32-true"),
+        (("trainer=cpu",), True, False, {"amx_bf16": True}, "bf16-mixed"),
+        (("trainer=cpu",), False, False, {"bf16": True}, "bf16-mixed"),
+        (("trainer=cpu",), True, True, {}, "32-true"),
+        (("trainer=cpu", "trainer.accelerator=mps"), False, False, {"bf16": True}, "32-true"),
+        (("trainer=gpu", "trainer.precision=16-mixed"), True, True, {}, "16-mixed"),
+        (("trainer=default",), True, True, {"amx_bf16": True}, "32-true"),
     ],
 )
-def test_the_presets_choose_the_precision(monkeypatch, overrides, gpu, bfloat16, precision):
+def test_the_presets_choose_the_precision(monkeypatch, overrides, gpu, of_gpu, of_cpu, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: of_gpu)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: of_cpu)
     assert precision_of(compose("train", [*overrides, "output_dir=x"]).trainer) == precision
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "workers"),
+    [
+        (("trainer=gpu",), 1, 12),
+        (("trainer=ddp",), 4, 3),
+        (("trainer=ddp", "trainer.devices=2"), 4, 6),
+        (("trainer=ddp", "trainer.devices=[1,3,5]"), 8, 4),
+        (("trainer=ddp",), 24, 1),
+        (("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"), 4, 1),
+        (("trainer=default",), 0, 1),
+        (("trainer=gpu", "data.num_workers=5"), 1, 5),
+    ],
+)
+def test_the_cores_are_shared_by_the_processes_of_the_gpus(monkeypatch, overrides, gpus, workers):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)))
+    assert num_workers_of(compose("train", [*overrides, "output_dir=x"])) == workers
+
+
+@pytest.mark.parametrize(("of_cpu", "warned"), [({"avx512_bf16": True}, 0), ({"avx512_f": True}, 1)])
+def test_emulated_bfloat16_is_warned_of(tmp_path, monkeypatch, caplog, of_cpu, warned):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: of_cpu)
+    build_trainer(compose("train", [*TINY, "trainer.precision=bf16-mixed", f"output_dir={tmp_path}"]), [])
+    assert caplog.text.count("no instructions for bfloat16") == warned
 
 
 def test_torchrun_and_the_trainer_have_to_agree(tmp_path, monkeypatch):
@@ -172,12 +207,61 @@ def test_accumulated_gradients_of_two_processes(cub, tmp_path):
     assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
-def test_a_further_machines_first_process_is_not_the_main_one(monkeypatch):
-    for name in RANK_VARIABLES:
+@pytest.mark.parametrize(
+    ("told", "main"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"RANK": "2", "LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),  # started by hand on a further machine
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),  # the same, once Lightning has started the others there
+        ({"NODE_RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),  # started by Lightning inside a Slurm job
+        ({"SLURM_PROCID": "0"}, True),
+    ],
+)
+def test_who_is_the_main_process(monkeypatch, told, main):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
-    assert is_main()
-    monkeypatch.setenv("NODE_RANK", "1")
-    assert not is_main()
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert is_main() == main
+
+
+@pytest.mark.parametrize("name", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])
+def test_a_run_that_was_started_again(monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    assert not started_again()
+    monkeypatch.setenv(name, "0")
+    assert not started_again()
+    monkeypatch.setenv(name, "1")
+    assert started_again()
+
+
+def test_more_processes_than_photos_to_evaluate(cub, monkeypatch, tmp_path):
+    data = build_data(compose("train", [*ALIKE, f"dataset.root={cub}", f"output_dir={tmp_path}"]))
+    data.setup()
+    monkeypatch.setattr(data, "_processes", lambda: (0, 13))
+    with pytest.raises(UserError, match="13 processes for 12 test photos"):
+        data.test_dataloader()
+
+
+def test_processes_that_would_go_on_from_different_steps(monkeypatch, tmp_path):
+    """As where each machine has a folder of its own: they would wait for each other."""
+
+    def gather(found, own):
+        found[:] = [6, own]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    keeper = Keeper(tmp_path, 1, None, StopSignals())
+    trainer = SimpleNamespace(world_size=2)
+    with pytest.raises(UserError, match=r"different steps .*\(process 0 6, process 1 none\).* all machines share"):
+        keeper.setup(trainer, None, "fit")
+    monkeypatch.setattr(
+        torch.distributed, "all_gather_object", lambda found, own: found.__setitem__(slice(None), [own] * 2)
+    )
+    keeper.setup(trainer, None, "fit")
 
 
 def test_accumulated_gradients_where_a_method_leaves_parameters_unused(cub, tmp_path):

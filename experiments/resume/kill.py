@@ -23,7 +23,7 @@ from spg_lightning.provenance import provenance
 
 SMALL = (
     "dataset=toybirds", "dataset.resize=72", "dataset.crop=64", "dataset.batch_size=8", "stem.a3_channels=32",
-    "stem.b_channels=16", "trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=30", "logger=csv",
+    "stem.b_channels=16", "trainer=cpu", "trainer.max_epochs=4", "trainer.limit_train_batches=15", "logger=csv",
     "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "data.num_workers=1", "callbacks.throughput=null", "gallery_images=0",
     "report_images=0", "callbacks.progress=null", "module.num_thresholds=50", "checkpoint_every_steps=4",
 )  # fmt: skip
@@ -71,6 +71,8 @@ def kill(folder: Path, overrides: list[str], seconds: float, in_a_write: bool) -
                 break
         time.sleep(0.0005 if in_a_write else 0.01)
     process.wait()
+    if where == ENDED and process.returncode:
+        raise SystemExit(f"a run failed with code {process.returncode}: see {folder / 'output.txt'}")
     return where, round(time.monotonic() - (began or time.monotonic()), 2)
 
 

@@ -18,12 +18,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from plain_step import PlainStep
 
-from spg_lightning.benchmarking import Benchmark, Case, Row, device_of, machine, module_of, summary, write
-from spg_lightning.hardware import step_flops
-from spg_lightning.provenance import provenance
-from spg_lightning.timing import PRECISIONS, alone, matmul_rate, peak_memory, photos, seconds, taking_turns, training
+from spg_lightning.benchmarking import Benchmark, Case, Row, facts_of, module_of, show, summary, write
+from spg_lightning.hardware import device_of, step_flops
+from spg_lightning.timing import (
+    PRECISIONS,
+    alone,
+    first_calls,
+    matmul_rate,
+    peak_memory,
+    photos,
+    taking_turns,
+    training,
+)
 
 PLAIN = "plain, 32-true"
+PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions round float32 to TF32 by themselves
 
 
 def plain(case, device):
@@ -40,9 +49,24 @@ def call_of(name, case, device):
     """Return what is timed."""
     if name == PLAIN:
         return plain(case, device)
+    if name == PLAIN_EXACT:
+        return without_tf32(plain(case, device))
     return training(
         module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
     )
+
+
+def without_tf32(call):
+    """Return a call whose convolutions multiply in float32 itself."""
+
+    def exact():
+        before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+        try:
+            return call()
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
+
+    return exact
 
 
 def memory_alone(name, case):
@@ -54,24 +78,26 @@ def memory_alone(name, case):
 def measure(args, batch, device, rates):
     """Return the rows of one batch size."""
     base = Case(args.stem, batch, "32-true", False, 224, args.classes, tuple(args.overrides))
-    cases = {PLAIN: base}
-    for precision in PRECISIONS:
+    cases = {PLAIN: base} | ({PLAIN_EXACT: base} if device.type == "cuda" else {})
+    for precision in args.precision:
         for compiled in (False, True) if args.compile else (False,):
             case = replace(base, precision=precision, compile=compiled)
             cases[case.name] = case
     calls = {name: call_of(name, case, device) for name, case in cases.items()}
-    first = {name: seconds(call, device, 1) for name, call in calls.items()}
+    first = first_calls(calls, device)
+    calls = {name: calls[name] for name in first}
     took = taking_turns(calls, device, args.warmup, args.repeats, args.steps)
     held = {}
     if device.type == "cuda":
         held = {name: peak_memory(call, device) for name, call in calls.items()}
     del calls
     flops = step_flops(module_of(base), batch, 224)
-    for name, case in cases.items():
+    for name in first:
+        case = cases[name]
         memory = held.get(name) or alone(memory_alone, name, case)
-        of = summary(took[name], took[PLAIN], batch)
+        of = summary(took[name], took[next(iter(first))], batch)
         yield Row(
-            "train", case.stem, batch, PLAIN if name == PLAIN else case.precision, case.compile, args.repeats, **of,
+            "train", case.stem, batch, name if name in (PLAIN, PLAIN_EXACT) else case.precision, case.compile, args.repeats, **of,
             first_s=first[name], memory_mb=None if memory is None else memory / 1e6 / batch, gflops=flops / 1e9 / batch,
             matmul_share=flops / of["median_s"] / rates[case.precision],
         )  # fmt: skip
@@ -83,6 +109,7 @@ def main():
     parser.add_argument("--stem", default="inception_v3")
     parser.add_argument("--batch", type=int, nargs="+", default=[8])
     parser.add_argument("--classes", type=int, default=200)
+    parser.add_argument("--precision", nargs="+", default=[*PRECISIONS], choices=[*PRECISIONS])
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
@@ -91,13 +118,15 @@ def main():
     parser.add_argument("overrides", nargs="*", default=[], help="after --: of train")
     args = parser.parse_args()
     started, device = datetime.now(UTC), device_of(args.accelerator)
-    rates = {name: matmul_rate(device, dtype) for name, dtype in PRECISIONS.items()}
-    rows = [row for batch in args.batch for row in measure(args, batch, device, rates)]
-    facts = provenance(
-        0, started, device, machine=machine(device), threads=torch.get_num_threads(),
-        matmul_gflops={name: round(rate / 1e9, 1) for name, rate in rates.items()},
-    )  # fmt: skip
-    write(args.output, Benchmark(tuple(rows), facts))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as trainer=gpu has it
+    rates = {name: matmul_rate(device, PRECISIONS[name]) for name in ("32-true", *args.precision)}
+    rows = []
+    for batch in args.batch:
+        rows += measure(args, batch, device, rates)
+        found = Benchmark(tuple(rows), facts_of(device, rates, started))
+        write(args.output, found)  # each time: what was measured outlives a limit of time
+    show(found)
 
 
 if __name__ == "__main__":

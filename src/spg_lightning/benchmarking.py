@@ -21,13 +21,14 @@ from spg_lightning.build import build_data, build_module, build_network
 from spg_lightning.cli import compose
 from spg_lightning.console import quiet_lightning
 from spg_lightning.errors import UserError
-from spg_lightning.hardware import step_flops
+from spg_lightning.hardware import device_of, multiplies_bfloat16, step_flops
 from spg_lightning.module import SPGModule
 from spg_lightning.provenance import provenance, write_json
 from spg_lightning.timing import (
     PRECISIONS,
     alone,
     evaluation,
+    first_calls,
     matmul_rate,
     peak_memory,
     photos,
@@ -120,14 +121,17 @@ def benchmark(cfg: DictConfig) -> Benchmark:
     """
     quiet_lightning()
     started, device = datetime.now(UTC), device_of(str(cfg.accelerator))
-    parts, precisions = _listed(cfg.parts), _listed(cfg.precision)
+    parts, precisions = _listed(cfg.parts), _precisions(cfg.precision, device)
     for key, given, known in (("parts", parts, PARTS), ("precision", precisions, tuple(PRECISIONS))):
         if unknown := [word for word in given if word not in known]:
             raise UserError(f"{key}={unknown[0]}: choose from {', '.join(known)}")
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as trainer=gpu has it
     rates = {name: matmul_rate(device, PRECISIONS[name]) for name in precisions} if "train" in parts else {}
     for name, rate in rates.items():
         log.info("matrix product, %s: %.4g GFLOP/s", name, rate / 1e9)
     rows: list[Row] = []
+    steps = int(cfg.steps) if cfg.steps != "auto" else 1 if device.type == "cpu" else 10
     for stem, batch in itertools.product(_listed(cfg.stem), map(int, _listed(cfg.batch_size))):
         cases = [
             Case(stem, batch, precision, compiled, cfg.size, cfg.num_classes, tuple(cfg.overrides))
@@ -135,16 +139,24 @@ def benchmark(cfg: DictConfig) -> Benchmark:
             for compiled in _flags(cfg.compile)
         ]
         log.info("%s, batch %d: %s", stem, batch, "; ".join(case.name for case in cases))
-        rows += _measure(cases, [part for part in parts if part != "input"], cfg, device, rates)
+        rows += _measure(cases, [part for part in parts if part != "input"], cfg, steps, device, rates)
         if "input" in parts:
-            rows.append(_input(cases[0], cfg))
-    facts = provenance(
+            rows.append(_input(cases[0], cfg, steps))
+        found = Benchmark(tuple(rows), facts_of(device, rates, started))
+        write(Path(cfg.output_dir), found)  # each time: what was measured outlives a limit of time
+    show(found)
+    return found
+
+
+def facts_of(device: torch.device, rates: dict[str, float], started: datetime) -> dict[str, Any]:
+    """Return what the numbers were measured on."""
+    cudnn = torch.backends.cudnn
+    rounding = {"cudnn_benchmark": cudnn.benchmark, "float32_convolutions_in_tf32": cudnn.allow_tf32}
+    return provenance(
         0, started, device, machine=machine(device), threads=torch.get_num_threads(),
         matmul_gflops={name: round(rate / 1e9, 1) for name, rate in rates.items()},
+        **(rounding if device.type == "cuda" else {}),
     )  # fmt: skip
-    found = Benchmark(tuple(rows), facts)
-    write(Path(cfg.output_dir), found)
-    return found
 
 
 def module_of(case: Case) -> SPGModule:
@@ -168,7 +180,7 @@ def train_memory(case: Case) -> float | None:
 
 
 def _measure(
-    cases: list[Case], parts: list[str], cfg: DictConfig, device: torch.device, rates: dict[str, float]
+    cases: list[Case], parts: list[str], cfg: DictConfig, steps: int, device: torch.device, rates: dict[str, float]
 ) -> Iterable[Row]:
     if not parts:
         return
@@ -182,8 +194,9 @@ def _measure(
             case.name: make(modules[case], case.precision, *photos(case.batch, case.size, case.num_classes, device))
             for case in used
         }
-        first = {name: seconds(call, device, 1) for name, call in calls.items()}
-        took = taking_turns(calls, device, cfg.warmup, cfg.repeats, cfg.steps)
+        first = first_calls(calls, device)
+        took = taking_turns({name: calls[name] for name in first}, device, cfg.warmup, cfg.repeats, steps)
+        used = [case for case in used if case.name in first]
         for case in used:
             of = summary(took[case.name], took[used[0].name], case.batch)
             told: dict[str, Any] = {"first_s": first[case.name], **of}
@@ -210,7 +223,7 @@ def summary(took: list[float], reference: list[float], batch: int) -> dict[str, 
     }  # fmt: skip
 
 
-def _input(case: Case, cfg: DictConfig) -> Row:
+def _input(case: Case, cfg: DictConfig, steps: int) -> Row:
     """Time training batches of the data set that the overrides name: read, decoded, transformed."""
     run = compose(
         "train",
@@ -224,43 +237,27 @@ def _input(case: Case, cfg: DictConfig) -> Row:
     batches = itertools.chain.from_iterable(itertools.repeat(data.train_dataloader()))
     for _ in range(1 + cfg.warmup):
         next(batches)
-    took = [seconds(lambda: next(batches), torch.device("cpu"), cfg.steps) for _ in range(cfg.repeats)]
+    took = [seconds(lambda: next(batches), torch.device("cpu"), steps) for _ in range(cfg.repeats)]
     of = summary(took, took, case.batch) | {"ratio": None, "best_ratio": None}
     return Row("input", run.dataset.name, case.batch, "-", False, len(took), **of)  # type: ignore[arg-type]
 
 
-def device_of(accelerator: str) -> torch.device:
-    """Return the device: auto takes a GPU where there is one.
-
-    Raises:
-        UserError: no such device here.
-    """
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise UserError(f"accelerator={accelerator}: choose auto, cpu or gpu")
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("accelerator=gpu: torch sees no GPU here; choose cpu or auto")
-    return torch.device("cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda:0")
-
-
 def machine(device: torch.device) -> str:
-    """Return the device's name."""
+    """Return the device's name; a CPU's with its vector instructions, since many that differ in them are called alike."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.machine()
+    bfloat16 = ", bfloat16" if multiplies_bfloat16(device) else ""
+    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()}{bfloat16})"
 
 
 def write(folder: Path, found: Benchmark) -> None:
-    """Write table.md, results.csv and facts.json, and show the table."""
+    """Write table.md, results.csv and facts.json."""
     folder.mkdir(parents=True, exist_ok=True)
     facts, cells = found.facts, [[_cell(row, key) for key in COLUMNS] for row in found.rows]
-    rates = ", ".join(f"{rate:g} GFLOP/s in {name}" for name, rate in facts["matmul_gflops"].items())
-    lines = [
-        f"{facts['machine']}, {facts['threads']} threads, torch {facts['versions']['torch']}. Matrix product: {rates or '-'}."
-    ]
-    lines += ["", _markdown(COLUMNS.values()), _markdown(["---"] * len(COLUMNS)), *map(_markdown, cells)]
+    lines = [title(found), "", _markdown(COLUMNS.values()), _markdown(["---"] * len(COLUMNS)), *map(_markdown, cells)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
         told = {"commit": facts["commit"], "machine": facts["machine"], "torch": facts["versions"]["torch"]}
@@ -269,15 +266,21 @@ def write(folder: Path, found: Benchmark) -> None:
         writer.writeheader()
         writer.writerows(rows)
     write_json(folder / "facts.json", facts)
-    _show(found.rows, lines[0])
 
 
-def _show(rows: Iterable[Row], title: str) -> None:
+def title(found: Benchmark) -> str:
+    """Return what stands above the table."""
+    facts = found.facts
+    rates = ", ".join(f"{rate:g} GFLOP/s in {name}" for name, rate in facts["matmul_gflops"].items())
+    return f"{facts['machine']}, {facts['threads']} threads, torch {facts['versions']['torch']}. Matrix product: {rates or '-'}."
+
+
+def show(found: Benchmark) -> None:
     """Print the columns that fit a terminal."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(title=title(found), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for k, name in enumerate(TERMINAL.values()):
         table.add_column(name, justify="right" if k > 2 else "left", overflow="fold")
-    for row in rows:
+    for row in found.rows:
         of = replace(row, precision=f"{row.precision}{', compiled' if row.compile else ''}")
         table.add_row(*(f"{of.median_s:.3g}" if key == "median_s" else _cell(of, key) for key in TERMINAL))
     Console().print(table)
@@ -302,6 +305,12 @@ def _markdown(cells: Iterable[str]) -> str:
 
 def _listed(value: Any) -> list[str]:
     return [str(entry) for entry in (value if OmegaConf.is_list(value) else [value])]
+
+
+def _precisions(value: Any, device: torch.device) -> list[str]:
+    if value == "auto":
+        return list(PRECISIONS) if multiplies_bfloat16(device) else ["32-true"]
+    return _listed(value)
 
 
 def _flags(value: Any) -> list[bool]:

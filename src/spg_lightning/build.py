@@ -1,6 +1,9 @@
 """From a config to objects: the only place that instantiates."""
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from spg_lightning.checkpoints.store import Description, read_checkpoint
+from spg_lightning.checkpoints.trust import refuse_foreign
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
+from spg_lightning.hardware import multiplies_bfloat16
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import started_by_torchrun
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.sync_batchnorm import SyncBatchNorm
 
-TRUSTED = ("spg_lightning.",)  # what a checkpoint's config may construct
+log = logging.getLogger(__name__)
+MOST_WORKERS = 16  # loader processes a GPU that `auto` starts
 
 
 def make(node: Any, **kwargs: Any) -> Any:
@@ -43,7 +49,7 @@ def _short(error: InstantiationException) -> str:
 
 def build_data(cfg: DictConfig) -> PhotoDataModule:
     """Return the data module of a run."""
-    data = make(cfg.data)
+    data = make(cfg.data, num_workers=num_workers_of(cfg))
     assert isinstance(data, PhotoDataModule)
     return data
 
@@ -76,16 +82,51 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     others = {}
     if not any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks):
         others["enable_progress_bar"] = False  # callbacks.progress=null: Lightning would take one of its own
-    try:
+    logger = make(cfg.logger)
+    with _said_in_a_line():
         trainer = make_trainer(
-            callbacks=[*extra_callbacks, *callbacks], logger=make(cfg.logger), precision=precision_of(cfg.trainer),
+            callbacks=[*extra_callbacks, *callbacks], logger=logger, precision=precision_of(cfg.trainer),
             plugins=plugins, **others,
         )  # fmt: skip
-    except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
-        raise UserError(f"trainer: {first_line(error)}") from error
     assert isinstance(trainer, pl.Trainer)
     _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))
+    if trainer.is_global_zero:
+        _warn(trainer, bool(cfg.module.compile and cfg.trainer.get("sync_batchnorm")))
     return trainer
+
+
+def build_evaluator(cfg: DictConfig, folder: Path) -> pl.Trainer:
+    """Return a trainer that evaluates alone, on one device: `cfg.accelerator`, in `cfg.precision`."""
+    with _said_in_a_line():
+        return pl.Trainer(
+            accelerator=cfg.accelerator, precision=precision_of(cfg), devices=1, logger=False, enable_checkpointing=False,  # type: ignore[arg-type]
+            enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder,
+        )  # fmt: skip
+
+
+@contextmanager
+def _said_in_a_line() -> Iterator[None]:
+    try:
+        yield
+    except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
+        raise find_user_error(error) or UserError(f"trainer: {first_line(error)}") from error
+
+
+def _warn(trainer: pl.Trainer, compiled_sync_batchnorm: bool) -> None:
+    """Tell what will be slow."""
+    device, precision = trainer.strategy.root_device, str(trainer.precision)
+    native = multiplies_bfloat16(device)
+    if "bf16" in precision and not native:
+        log.warning(
+            "trainer.precision=%s: this %s has no instructions for bfloat16 and may be many times slower in it than in 32-true",
+            precision, device.type.upper(),
+        )  # fmt: skip
+    if precision == "32-true" and native and device.type == "cuda":
+        log.info("trained in float32; trainer=gpu takes bfloat16, in which this GPU multiplies twice as fast")
+    if compiled_sync_batchnorm:
+        log.warning(
+            "trainer.sync_batchnorm=true with module.compile=true: torch compiles in pieces between these layers"
+        )
 
 
 def _composable(trainer: DictConfig) -> DictConfig:
@@ -106,11 +147,32 @@ def _composable(trainer: DictConfig) -> DictConfig:
 
 
 def precision_of(trainer: DictConfig) -> str:
-    """Return what `trainer.precision=auto` means here: bfloat16 on a GPU that computes in it, else float32."""
+    """Return what `precision=auto` beside an `accelerator` means here: bfloat16 on a device that multiplies in it, else float32."""
     if trainer.precision != "auto":
         return str(trainer.precision)
-    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if multiplies_bfloat16(_device(trainer)) else "32-true"
+
+
+def num_workers_of(cfg: DictConfig) -> int:
+    """Return what `data.num_workers=auto` means here: a process's share of the cores where GPUs train, else one."""
+    if cfg.data.num_workers != "auto":
+        return int(cfg.data.num_workers)
+    if _device(cfg.trainer).type != "cuda":
+        return 1
+    devices = cfg.trainer.devices
+    if OmegaConf.is_list(devices):
+        processes = len(devices)
+    else:
+        processes = int(devices) if str(devices).isdecimal() else torch.cuda.device_count()
+    return max(1, min(len(os.sched_getaffinity(0)) // max(processes, 1), MOST_WORKERS))
+
+
+def _device(trainer: DictConfig) -> torch.device:
+    """Return the kind of device that the trainer will take."""
+    name = str(trainer.accelerator)
+    if name in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu" if name == "cpu" or (name == "auto" and not torch.accelerator.is_available()) else "mps")
 
 
 def _check_processes(trainer: pl.Trainer, sync_batchnorm: bool) -> None:
@@ -132,7 +194,7 @@ def load_network(path: str | Path) -> tuple[SPGNetwork, Description]:
     description, state_dict = read_checkpoint(path)
     cfg = OmegaConf.create(description.config)
     node = OmegaConf.to_container(cfg.method.network, resolve=True)
-    _refuse_foreign(node, path)
+    refuse_foreign(node, path)
     assert isinstance(node, dict)
     node["stem"]["weights"] = "none"  # they come from the checkpoint
     network = make(node, num_classes=len(description.class_names))
@@ -141,17 +203,3 @@ def load_network(path: str | Path) -> tuple[SPGNetwork, Description]:
     except RuntimeError as error:
         raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes") from error
     return network.eval(), description
-
-
-def _refuse_foreign(node: Any, path: str | Path) -> None:
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if target is not None and not str(target).startswith(TRUSTED):
-            raise UserError(
-                f"checkpoint={path} would construct {target}, which is none of this package's parts; refused"
-            )
-        for value in node.values():
-            _refuse_foreign(value, path)
-    elif isinstance(node, list):
-        for value in node:
-            _refuse_foreign(value, path)

@@ -72,6 +72,7 @@ def run(verb: str) -> None:
         tell_the_sweep(str(stop))
         if is_main():
             print(stop, file=sys.stderr)
+        _end_workers()
         sys.exit(stop.code)
     except KeyboardInterrupt:
         if not is_job_of_a_sweep() and is_main():  # the sweep itself has a line for this
@@ -136,9 +137,13 @@ def _guard(function: Callable[[], T], debug: bool) -> T:
         let_the_cause_speak(_as_user_error(error) is not None)
         tell_the_sweep(str(_as_user_error(error) or f"{type(error).__name__}: {first_line(error)}"))
         _tell(error, debug)
-        for worker in multiprocessing.active_children():
-            worker.kill()  # a loader process that is stuck does not heed SIGTERM, and Python's end would wait for it
+        _end_workers()
         sys.exit(1)
+
+
+def _end_workers() -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()  # a loader process that is stuck does not heed SIGTERM, and Python's end would wait for it
 
 
 def _tell(error: Exception, debug: bool) -> None:

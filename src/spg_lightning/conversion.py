@@ -44,7 +44,7 @@ def _config(cfg: DictConfig, layout: str) -> dict[str, Any]:
     """Return the config of a training run with this network, as every checkpoint carries it."""
     stem = layout.split("/")[1]
     overrides = [f"stem={stem}", f"stem.map_size={cfg.map_size}", "stem.weights=none", f"dataset={cfg.dataset}"]
-    overrides += [f"dataset.crop={cfg.crop}", f"dataset.resize={cfg.resize}", f"output_dir={cfg.output_dir}"]
+    overrides += [f"dataset.crop={cfg.crop}", f"dataset.resize={cfg.resize}", "output_dir=unused"]
     trained = compose("train", overrides)
     # both public implementations normalise with ImageNet's mean and standard deviation
     trained.stem.network.mean, trained.stem.network.std = IMAGENET_MEAN, IMAGENET_STD

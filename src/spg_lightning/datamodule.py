@@ -4,8 +4,10 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
@@ -69,6 +71,11 @@ class PhotoDataModule(pl.LightningDataModule):
             raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share:g}: choose a share between 0 and 1")
+        for key, number, least in (
+            ("dataset.batch_size", batch_size, 1), ("data.eval_batch_size", eval_batch_size, 1), ("data.num_workers", num_workers, 0),
+        ):  # fmt: skip
+            if number < least:
+                raise UserError(f"{key}={number}: at least {least}")
         if worker_timeout < 0:
             raise UserError(f"data.worker_timeout={worker_timeout:g}: choose seconds, or 0 to wait for ever")
         self.reader, self.resize, self.crop, self.worker_timeout = reader, resize, crop, worker_timeout
@@ -134,6 +141,13 @@ class PhotoDataModule(pl.LightningDataModule):
             windows=None if in_workers else Windows(self.resize, self.crop),
         )
 
+    def transfer_batch_to_device(self, batch: Batch | None, device: torch.device, dataloader_idx: int) -> Batch | None:
+        """Send what the network reads; indices, boxes and masks are counted on the host. Lightning calls this."""
+        if batch is None:
+            return None
+        sent = {"image": batch["image"], "label": batch["label"]}
+        return batch | super().transfer_batch_to_device(sent, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Batch | None, dataloader_idx: int) -> Batch | None:
         """Cut the windows that the workers left to the device; Lightning calls this."""
         return None if batch is None else cut_windows(batch, self.crop)
@@ -169,13 +183,20 @@ class PhotoDataModule(pl.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> "DataLoader[Batch]":
-        dataset = self.dataset(split)
-        return self._loader(dataset, ProcessSampler(len(dataset), *self._processes()), self.eval_batch_size)
+        dataset, (rank, processes) = self.dataset(split), self._processes()
+        if len(dataset) < processes:
+            raise UserError(
+                f"{processes} processes for {len(dataset)} {split} photos: each needs one; take fewer processes"
+            )
+        return self._loader(dataset, ProcessSampler(len(dataset), rank, processes), self.eval_batch_size)
 
     def _loader(
         self, dataset: PhotoDataset, sampler: "Sampler", batch_size: int, drop_last: bool = False
     ) -> "DataLoader[Batch]":
         alone = self._processes()[1] == 1
+        # of its own: a loader draws a number whenever it is started anew, which a run that goes on does more often. Nothing
+        # reads it, as a photo's seed comes with its index, but drawn from torch's generator it would change dropout
+        noise = torch.Generator().manual_seed(self.seed)
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -185,7 +206,8 @@ class PhotoDataModule(pl.LightningDataModule):
             timeout=self.worker_timeout if self.num_workers else 0,
             collate_fn=collate if alone or not drop_last else collate_some,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=leave_signals,
+            worker_init_fn=begin_worker,
+            generator=noise,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
@@ -280,8 +302,12 @@ class SeededSampler(Sampler[tuple[int, int]]):
         return len(self.indices)
 
 
-def leave_signals(worker: int) -> None:
-    """Let a loader's worker live on when its whole group is asked to end: the last step still needs its photos."""
+def begin_worker(worker: int) -> None:
+    """Let a loader's worker live on when its whole group is asked to end: the last step still needs its photos.
+
+    It has one thread, as torch's own work in it has: OpenCV would start one a core in each.
+    """
+    cv2.setNumThreads(1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.build import build_data, build_module, load_network
+from spg_lightning.build import build_data, build_evaluator, build_module, load_network
+from spg_lightning.checkpoints.trust import refuse_foreign
 from spg_lightning.classifiers import open_classifier
 from spg_lightning.console import quiet_lightning
 from spg_lightning.data.predictions import OTHER
@@ -79,14 +80,19 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         OmegaConf.resolve(trained)
         trained.data.reader = trained.dataset.reader
     if cfg.root is not None:
-        trained.data.reader.root = str(cfg.root)
+        _move(trained.data.reader, str(cfg.root))
     trained.data.crop, trained.data.resize = description.crop, max(description.crop, trained.data.resize)
     trained.data.eval_batch_size, trained.data.num_workers = cfg.eval_batch_size, cfg.num_workers
     trained.data.worker_timeout = cfg.worker_timeout
     # how training photos were read: none are, here, and older checkpoints do not say
     trained.data.decode, trained.data.augment, trained.data.shards = "full", "workers", None
     trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
-    trained.module.compile = False
+    trained.module.compile, trained.module.optimizer, trained.module.schedule = False, None, None  # for training alone
+    nodes = OmegaConf.to_container(trained, resolve=True)
+    assert isinstance(nodes, dict)
+    refuse_foreign(nodes["module"], cfg.checkpoint)
+    if not cfg.get("dataset"):
+        refuse_foreign(nodes["data"], cfg.checkpoint)
 
     data = build_data(trained)
     if data.class_names != description.class_names:
@@ -105,10 +111,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
             f"output_dir={folder} is a training run's own folder, whose results would be lost; give another"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = pl.Trainer(
-        accelerator=cfg.accelerator, precision=cfg.precision, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,
-        use_distributed_sampler=False, default_root_dir=folder,
-    )  # fmt: skip
+    trainer = build_evaluator(cfg, folder)
     evaluation = evaluate_module(trainer, module, data)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     facts = provenance(
@@ -130,6 +133,14 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
                 cfg.gallery_images,
             )  # fmt: skip
     return evaluation
+
+
+def _move(reader: DictConfig, root: str) -> None:
+    """Let a reader look below another root: for the photos, and for whatever else lay below the one in training."""
+    before = str(reader.root).rstrip("/")
+    for key, value in reader.items():
+        if isinstance(value, str) and (value.rstrip("/") == before or value.startswith(f"{before}/")):
+            reader[key] = root + value.removeprefix(before)
 
 
 @contextmanager

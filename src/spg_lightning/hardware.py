@@ -13,7 +13,10 @@ from lightning_fabric.utilities.throughput import get_available_flops
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule
+
+H100_16_BIT = 989.4e12  # operations a second, dense, SXM; NVIDIA's data sheet
 
 
 def step_flops(module: SPGModule, batch: int, size: int) -> int:
@@ -50,6 +53,19 @@ def _backward_flops(
     return int(conv_flop_count(x, w, grad_out, transposed) * (wanted[0] + wanted[1]))
 
 
+def device_of(accelerator: str) -> torch.device:
+    """Return the device: auto takes a GPU where there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise UserError(f"accelerator={accelerator}: choose auto, cpu or gpu")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("accelerator=gpu: torch sees no GPU here; choose cpu or auto")
+    return torch.device("cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda:0")
+
+
 def peak_flops(device: torch.device, precision: str) -> float | None:
     """Return the floating point operations a second that the maker states for an accelerator; None where none is known.
 
@@ -59,11 +75,26 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device).lower()
+    kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
+    if (
+        re.search(r"\bh200\b", name) and "nvl" not in name
+    ):  # Lightning's table has sparse products; the chip is an H100's
+        return H100_16_BIT if kind != torch.float32 else H100_16_BIT / 2
     if not re.search(r"\b(a100|h100|v100|l4|t4)\b", name) or "nvl" in name:
         return None
-    kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
     with rounding_as_convolutions():
         return get_available_flops(device, kind)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device has instructions for products in bfloat16; without them they take longer than in float32.
+
+    Of CPUs these are AVX512-bf16 and AMX (x86) and the bf16 extension (ARM).
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return device.type == "cpu" and any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 @contextmanager

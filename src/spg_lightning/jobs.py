@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.processes import is_main
 from spg_lightning.resuming.same_config import leaves
+from spg_lightning.run_keys import HOW
 from spg_lightning.sweeps import Job, Sweep, quoted, say
 
 ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: where a job's process writes why it failed
@@ -64,7 +65,8 @@ def is_finished(folder: Path, cfg: DictConfig) -> bool:
         return False
     there, here = _comparable(OmegaConf.load(folder / "config.yaml")), _comparable(cfg)
     for key in sorted(here.keys() | there.keys()):
-        if here.get(key) != there.get(key):
+        # a finished run's config says what "auto" was where it was made
+        if here.get(key) != there.get(key) and here.get(key) != "auto":
             raise UserError(
                 f"{folder} holds a finished run of another config ({key}={there.get(key)} there, {here.get(key)} here); "
                 "choose another folder with output_dir=..., or remove that one"
@@ -90,7 +92,7 @@ def _comparable(cfg: Any) -> dict[str, Any]:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     output_dir = str(plain.pop("output_dir"))
-    for key in ("debug", "resume", "checkpoint_every_steps"):
+    for key in HOW:
         plain.pop(key, None)
     return {key: value.replace(output_dir, "") if isinstance(value, str) else value for key, value in leaves(plain)}
 

@@ -17,6 +17,7 @@ from spg_lightning.data.photos import read_photo
 from spg_lightning.data.records import PHOTO_ENDINGS
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
+from spg_lightning.hardware import device_of
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.provenance import write_json
 from spg_lightning.reporting import overlay
@@ -81,9 +82,12 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     if top_k < 1:
         raise UserError(f"top_k={cfg.top_k}: at least 1")
 
+    if cfg.batch_size < 1:
+        raise UserError(f"batch_size={cfg.batch_size}: at least 1")
+    device = device_of(str(cfg.accelerator))
+
     folder = Path(cfg.output_dir)
     (folder / "overlays").mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
     network.to(device)
     predictions: list[Prediction] = []
     batches = [photos[i : i + cfg.batch_size] for i in range(0, len(photos), cfg.batch_size)]

@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # in the order in which Lightning looks
 PATIENCE = 3.0  # seconds; Lightning's main process looks after its children every 5
 
 
-def rank() -> int:
-    """Return this process's number, 0 where it is the only one.
-
-    The first process of a further machine, started by hand for Lightning's own launcher, knows the machine's number alone.
-    """
-    return next((int(os.environ[name]) for name in (*RANK_VARIABLES, "NODE_RANK") if name in os.environ), 0)
-
-
 def is_main() -> bool:
-    """Tell whether this is the process that writes files and talks."""
-    return rank() == 0
+    """Tell whether this is the process that writes files and talks.
+
+    torchrun tells RANK. Lightning's own launcher tells LOCAL_RANK, where several machines' were started by hand beside their
+    NODE_RANK, and the first process of each machine learns it only in `fit`; a process that it started inside a Slurm job has
+    the job's SLURM_PROCID, too, as has each process that srun started.
+    """
+    for names in (("RANK",), ("LOCAL_RANK", "NODE_RANK"), ("SLURM_PROCID",)):
+        told = [int(os.environ[name]) for name in names if name in os.environ]
+        if any(told):
+            return False
+        if told and names == ("RANK",):
+            return True
+    return True
+
+
+def started_again() -> bool:
+    """Tell whether torchrun or Slurm has started this run before: it was preempted, or a process of it died."""
+    return any(int(os.environ.get(name) or 0) > 0 for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
 
 
 def started_by_torchrun() -> int:

@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.errors import UserError
 from spg_lightning.processes import started_by_torchrun
+from spg_lightning.run_keys import HOW
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
 MULTIRUN = ("-m", "--multirun")
 # overrides that choose where or how the runs are made, not which
-ASIDE = ("sweep", "launcher", "debug", "hydra", "resume", "checkpoint_every_steps")
+ASIDE = ("sweep", *HOW)
 
 
 @dataclass(frozen=True)

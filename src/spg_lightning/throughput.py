@@ -21,7 +21,7 @@ class Throughput(pl.Callback):
     convolutions and products make use of.
 
     On a GPU the ends are events in its stream, read when a step is logged: the host runs ahead of it, and waiting for it
-    each step would slow what is measured.
+    each step would slow what is measured. The wait for data is the host's: the GPU may still have had work then.
     """
 
     def __init__(self) -> None:

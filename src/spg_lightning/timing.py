@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import logging
 import multiprocessing
 import sys
 import time
@@ -21,6 +22,8 @@ from spg_lightning.errors import UserError
 from spg_lightning.hardware import rounding_as_convolutions
 from spg_lightning.module import SPGModule
 from spg_lightning.score_maps import look
+
+log = logging.getLogger(__name__)
 
 Call = Callable[[], object]
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
@@ -69,6 +72,18 @@ def taking_turns(
     return took
 
 
+def first_calls(calls: Mapping[str, Call], device: torch.device) -> dict[str, float]:
+    """Return how long the first call of each takes, which compiles; without those that the device's memory does not hold."""
+    took: dict[str, float] = {}
+    for name, call in calls.items():
+        try:
+            took[name] = seconds(call, device, 1)
+        except torch.OutOfMemoryError:
+            log.warning("%s: more than the device's memory holds; left out", name)
+            torch.cuda.empty_cache()
+    return took
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """Return the context of a forward, as Lightning's `precision` has it.
 
@@ -95,7 +110,8 @@ def training(module: SPGModule, precision: str, images: Tensor, labels: Tensor) 
     optimizer = module.optimizer(module.network)
 
     def step() -> Tensor:
-        module.train()
+        if not module.training:  # the calls that take turns share a module; Lightning switches once an epoch
+            module.train()
         with autocast(precision, images.device):
             loss = module.step(module.network, module.loss, module._inputs(images), labels)["total"]
         optimizer.zero_grad()  # after the forward, as Lightning does
@@ -112,7 +128,8 @@ def evaluation(module: SPGModule, precision: str, images: Tensor, labels: Tensor
     boxes = [np.array([[side // 4, side // 4, 3 * side // 4, 3 * side // 4]])] * len(images)
 
     def evaluate() -> None:
-        module.eval()
+        if module.training:
+            module.eval()
         with (
             torch.inference_mode(),
             autocast(precision, images.device),
@@ -130,7 +147,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, repeats: int = 9) -> f
 
     On a GPU of two square matrices; in float32 their factors are rounded as those of convolutions are. On a CPU of these or of
     a 3 x 3 convolution, which is a matrix product too, whichever is faster: convolutions come from another library, which
-    reaches twice the rate on some processors.
+    reaches twice the rate on some processors. A GPU is given half a second to leave its resting clock.
     """
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -143,9 +160,10 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, repeats: int = 9) -> f
         )
         convolution = partial(nn.functional.conv2d, inputs, weight, padding=1)
         products["convolution"] = (convolution, 2 * batch * cells**2 * channels**2 * 9)
+    warmup, times = (2, 1) if device.type == "cpu" else (int(0.5 / seconds(products["product"][0], device, 20)), 20)
     with rounding_as_convolutions() if device.type == "cuda" else nullcontext():
         calls = {name: call for name, (call, _) in products.items()}
-        took = taking_turns(calls, device, warmup=2, repeats=repeats, times=1)
+        took = taking_turns(calls, device, warmup, repeats, times)
     return max(operations / median(took[name]) for name, (_, operations) in products.items())
 
 

@@ -5,13 +5,14 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
-from spg_lightning.build import build_data, build_module, build_network, build_trainer, precision_of
+from spg_lightning.build import build_data, build_module, build_network, build_trainer, num_workers_of, precision_of
 from spg_lightning.checkpoints.store import DescribeCheckpoint, Description, add_localization, read_checkpoint
 from spg_lightning.checkpoints.whole import WholeFiles
 from spg_lightning.console import quiet_lightning
@@ -20,7 +21,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.evaluation import as_evaluated, evaluate_module, picture
 from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
-from spg_lightning.processes import end_other_processes, is_main
+from spg_lightning.processes import end_other_processes, is_main, started_again
 from spg_lightning.provenance import provenance
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
@@ -28,7 +29,7 @@ from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.csv_log import LastingCSVLogger
-from spg_lightning.resuming.files import BEFORE_LAST, Position, drop_damaged, find, last_good, set_aside
+from spg_lightning.resuming.files import BEFORE_LAST, Position, bring_best, drop_damaged, find, last_good, set_aside
 from spg_lightning.resuming.finite import Finite
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
@@ -99,16 +100,11 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
         raise UserError(f"evaluate_weights={cfg.evaluate_weights}: choose last or best")
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    plain["trainer"]["precision"] = precision_of(cfg.trainer)  # "auto" would mean another one on another machine
+    # "auto" would mean another one on another machine
+    plain["trainer"]["precision"], plain["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
     checkpoints = folder / "checkpoints"
-    position = find(cfg.resume, checkpoints, {str(key): value for key, value in plain.items()})
-    if is_main():
-        if position is None:
-            set_aside(checkpoints)
-        elif cfg.resume == "auto" and position.path.name == BEFORE_LAST:
-            drop_damaged(checkpoints)
-        (folder / "provenance.json").unlink(missing_ok=True)  # it says that the run of this config.yaml is finished
-        OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
+    resume = "auto" if cfg.resume is None and started_again() else cfg.resume
+    position = find(resume, checkpoints, {str(key): value for key, value in plain.items()})
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
 
     data = build_data(cfg)
@@ -133,6 +129,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     trainer.strategy.checkpoint_io = WholeFiles()
     if position is not None:
         _go_on(position, trainer, data)
+    if is_main():  # not before all is known to be well: a mistake in the command is not to cost the run that was here
+        _take_over(folder, plain, position)
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -141,9 +139,6 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     for logger in trainer.loggers:
         if isinstance(logger, Dashboard):
             logger.describe(description.config)
-    if position is None and is_main():  # an earlier run's best would pass for this one's
-        for name in ("best.ckpt", "last.ckpt"):
-            (checkpoints / name).unlink(missing_ok=True)
     failed = True
     try:
         trainer.fit(module, datamodule=data, ckpt_path=position.path if position else None, weights_only=True)
@@ -223,6 +218,22 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
     for logger in trainer.loggers:
         if isinstance(logger, LastingCSVLogger):
             logger.go_on_from(position.step)
+
+
+def _take_over(folder: Path, plain: dict[Any, Any], position: Position | None) -> None:
+    """Make a folder this run's own: what an earlier one left there must not pass for this one's."""
+    checkpoints = folder / "checkpoints"
+    if position is None:
+        set_aside(checkpoints)
+        for name in ("best.ckpt", "last.ckpt"):
+            (checkpoints / name).unlink(missing_ok=True)
+    else:
+        bring_best(position.path, checkpoints)
+        if position.path.resolve() == (checkpoints / BEFORE_LAST).resolve():
+            drop_damaged(checkpoints)
+    for name in ("provenance.json", "metrics.json"):  # they say that the run of this config.yaml is finished
+        (folder / name).unlink(missing_ok=True)
+    OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
 
 
 def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:

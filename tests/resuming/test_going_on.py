@@ -2,13 +2,16 @@
 
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from spg_lightning import UserError
-from spg_lightning.resuming.stopping import Stopped
-from tests.resuming.helpers import Died, assert_same, dies, run
+from spg_lightning.resuming.keeper import Keeper
+from spg_lightning.resuming.stopping import Stopped, StopSignals
+from tests.resuming.helpers import Died, assert_same, dies, run, weights
 from tests.trees import write_cub
 
 
@@ -51,9 +54,15 @@ def test_wherever_it_died(cub, whole, tmp_path):
     [
         ("method=cutmix", "+trainer.accumulate_grad_batches=2", "trainer.max_epochs=2"),
         ("method=has", "trainer.max_steps=5", "data.num_workers=1"),
+        ("method=has", "trainer.max_epochs=4", "data.num_workers=1"),
         ("+trainer.val_check_interval=1", "trainer.max_epochs=2"),
     ],
-    ids=["accumulated gradients", "a limit of steps, loader workers", "a validation after each step"],
+    ids=[
+        "accumulated gradients",
+        "a limit of steps, loader workers",
+        "epochs, loader workers",
+        "a validation after each step",
+    ],
 )
 @pytest.mark.slow
 def test_with(cub, tmp_path, overrides):
@@ -122,6 +131,99 @@ def test_what_is_damaged_or_of_another_run(cub, tmp_path, caplog):
         run(cub, tmp_path, "resume=auto")
     with pytest.raises(UserError, match="holds weights, not how to go on"):
         run(cub, tmp_path, f"resume={tmp_path / 'checkpoints/best.ckpt'}")
+
+
+def test_a_run_goes_on_with_other_loader_processes(cub, whole, tmp_path):
+    """Who loads, and how often a loader was started, is nothing that dropout may see."""
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1", "data.num_workers=2")
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("how", ["moved", "into another folder"])
+def test_the_best_is_remembered_elsewhere(cub, whole, tmp_path, how):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(8), "checkpoint_every_steps=1")
+    if how == "moved":
+        first.rename(second)
+        run(cub, second, "resume=auto")
+    else:
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}")
+    best = [
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["global_step"] for folder in (second, whole)
+    ]
+    assert best[0] == best[1]
+    assert best[1] < 8, "else a best that was forgotten would not be told"
+    assert torch.equal(*(weights(folder, "best")["network.a4.weight"] for folder in (second, whole)))
+
+
+def test_an_abandoned_run_goes_on_with_its_own_best(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(8), "checkpoint_every_steps=1")
+    with pytest.raises(Died):  # another run, which has a validation and so a best of its own
+        run(cub, tmp_path, *dies(4), "dataset.lr=0.01")
+    assert (
+        torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)["spg_lightning"]["config"]["dataset"]["lr"]
+        == 0.01
+    )
+    run(cub, tmp_path, f"resume={tmp_path / 'checkpoints/abandoned.ckpt'}")
+    assert torch.equal(*(weights(folder, "best")["network.a4.weight"] for folder in (tmp_path, whole)))
+
+
+def test_a_mistake_leaves_the_run_of_before_as_it_was(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    with pytest.raises(UserError, match="is missing"):
+        run(cub.parent / "nowhere", tmp_path)
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+def test_the_one_before_by_name(cub, whole, tmp_path):
+    """As the line about a damaged one says; the damaged one must not take its place."""
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    last, before = (tmp_path / "checkpoints" / name for name in ("resume.ckpt", "resume.previous.ckpt"))
+    last.write_bytes(last.read_bytes()[:-1000])
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), f"resume={before}", "checkpoint_every_steps=1")
+    assert [torch.load(path, weights_only=True)["resume"]["step"] for path in (before, last)] == [3, 4]
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+def test_started_again_by_slurm_it_goes_on(cub, whole, tmp_path, monkeypatch):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, tmp_path)
+    assert_same(tmp_path, whole)
+    assert json.loads((tmp_path / "provenance.json").read_text())["resumed_after_steps"] == [4]
+
+
+def test_checkpoints_take_a_share_of_the_time(tmp_path, monkeypatch):
+    now, saved = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("spg_lightning.resuming.keeper.batches_done", lambda trainer: 0)
+    keeper = Keeper(tmp_path, "auto", None, StopSignals())
+
+    def save(trainer, between_epochs):
+        now[0] += 2.0
+        saved.append(trainer.global_step)
+
+    monkeypatch.setattr(keeper, "_save", save)
+    for step in range(0, 4000, 50):
+        now[0] += 1.0
+        trainer = SimpleNamespace(global_step=step, world_size=1, is_global_zero=True, accumulate_grad_batches=1)
+        keeper.on_train_batch_start(trainer, None, None, 0)
+    # every 4 s one would be due; 2 s of saving are followed by 38 s of rest
+    assert saved == [200, 2200]
+    with pytest.raises(UserError, match="choose auto or a positive number"):
+        Keeper(tmp_path, "often", None, StopSignals())
 
 
 def test_a_fresh_run_sets_the_old_checkpoint_aside(cub, tmp_path, caplog):

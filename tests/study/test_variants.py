@@ -67,7 +67,18 @@ def test_what_departs_from_a_choice_is_named():
 
 
 @pytest.mark.parametrize(
-    "where", ["dataset.root=b", "output_dir=y", "data.num_workers=0", "logger=none", "gallery_images=3"]
+    "where",
+    [
+        "dataset.root=b",
+        "output_dir=y",
+        "data.num_workers=0",
+        "logger=none",
+        "gallery_images=3",
+        "resume=auto",
+        "checkpoint_every_steps=7",
+        "objective=test/pxap",
+        "debug=true",
+    ],
 )
 def test_where_a_run_was_made_does_not_matter(where):
     assert labels(run("dataset=cub"), run("dataset=cub", where)) == ["SPG"]

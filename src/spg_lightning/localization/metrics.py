@@ -4,6 +4,7 @@ Sums of integers do not depend on order: any split of the images over batches an
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,18 +112,25 @@ class LocalizationMetric(Metric):
         hits = np.zeros(self.hits.shape, np.int64)
         pixels = np.zeros(self.pixels.shape, np.int64)
         right = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
-        for i, score_map in enumerate(maps):
+
+        def look(i: int) -> tuple[Scan | None, Int[np.ndarray, "2 bins"] | None]:
             name = names[i] if names else f"score map {i}"
-            if boxes is not None:
-                found = scan(score_map, boxes[i], name)
-                if len(boxes[i]):
+            if boxes is None:
+                check_map(maps[i], name)
+            found = None if boxes is None else scan(maps[i], boxes[i], name)
+            if masks is None:
+                return found, None
+            return found, pixel_histograms(maps[i], np.asarray(masks[i].cpu(), np.int8), self.edges)
+
+        # compiled code without Python's lock: as many at once as torch may have threads, which is a process's share of the cores
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for i, (found, counted) in enumerate(pool.map(look, range(len(maps)))):
+                if found is not None and boxes is not None and len(boxes[i]):
                     hits += self._hits(found, *(flags is not None and flags[i] for flags in right))
-                if self.keep_scans:
+                if found is not None and self.keep_scans:
                     self.scans.append(found.compact())
-            else:
-                check_map(score_map, name)
-            if masks is not None:
-                pixels += pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
+                if counted is not None:
+                    pixels += counted
         boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
         counts = [len(maps), boxed, *(len(maps) * (known is not None) for known in right)]
         counts += [0 if flags is None else int(flags.sum()) for flags in right]

@@ -86,8 +86,8 @@ def write_evaluation(
     write_score_map_table(beside(path, "score_maps.csv"), evaluation)
     save_png(figure, beside(path, "curves.png"))
     beside(path, "report.html").write_text(page, encoding="utf-8")
-    write_json(beside(path, "provenance.json"), provenance)
     write_json(path, evaluation.metrics)
+    write_json(beside(path, "provenance.json"), provenance)  # the last: where it is, the run is finished
     print_evaluation(evaluation, title)
 
 

@@ -51,9 +51,11 @@ class LastingWriter(ExperimentWriter):
 
     def _keep(self, first_step: int) -> None:
         with Path(self.metrics_file_path).open(newline="") as file:
-            reader = csv.DictReader(file)
+            lines = [
+                line for line in file if line.endswith("\n")
+            ]  # a row that was cut off is of a step that is made again
+            reader = csv.DictReader(lines)
             names = list(reader.fieldnames or ())
-            # a row that was cut off in the middle is of a step that is made again
             rows = [row for row in reader if str(row.get("step")).isdigit() and int(row["step"]) < first_step]
         self.metrics_keys = names
         self._replace(names, rows)

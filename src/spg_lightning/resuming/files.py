@@ -1,7 +1,8 @@
 """The checkpoints a run goes on with: where they are, which one is taken, and whether it is of this run."""
 
 import logging
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 LAST, BEFORE_LAST, ABANDONED, DAMAGED = (
     "resume.ckpt", "resume.previous.ckpt", "abandoned.ckpt", "damaged.ckpt",
 )  # fmt: skip
+BEST, ABANDONED_BEST = "best.ckpt", "abandoned.best.ckpt"
 STATE = "resume"  # the part of a checkpoint that no other checkpoint has
 
 
@@ -26,7 +28,6 @@ class Position:
         path: of the checkpoint.
         step: how many steps have been made.
         epoch, batch: the next batch: of this epoch, and so many of it have been seen.
-        between_epochs: saved after an epoch, before the next one's loader was started.
         noise: the generators of each process.
         seconds: that the training has taken.
         legs: the steps at which it went on before.
@@ -38,7 +39,6 @@ class Position:
     step: int
     epoch: int
     batch: int
-    between_epochs: bool
     noise: list[dict[str, Any]]
     seconds: float
     legs: list[int]
@@ -63,7 +63,23 @@ def set_aside(folder: Path) -> None:
         return
     found.replace(folder / ABANDONED)
     (folder / BEFORE_LAST).unlink(missing_ok=True)
+    (folder / ABANDONED_BEST).unlink(missing_ok=True)
+    if (folder / BEST).is_file():
+        (folder / BEST).replace(folder / ABANDONED_BEST)
     log.warning("an earlier run was here; it can be gone on with by resume=%s", folder / ABANDONED)
+
+
+def bring_best(position: Path, folder: Path) -> None:
+    """Let `best.ckpt` in `folder` be the best of the run that goes on, which may have lain elsewhere."""
+    best = position.with_name(ABANDONED_BEST if position.name == ABANDONED else BEST)
+    if best.resolve() == (folder / BEST).resolve():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEST).unlink(missing_ok=True)
+    if best.is_file():
+        temporary = folder / f".{BEST}.tmp"
+        shutil.copyfile(best, temporary)
+        temporary.replace(folder / BEST)
 
 
 def drop_damaged(folder: Path) -> None:
@@ -103,7 +119,8 @@ def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position |
         log.warning("%s: from here on the schedule follows the new length", longer[0])
     if noise := other_noise(there, config):
         log.warning("%s: dropout and the like draw other random numbers", noise[0])
-    return Position(path=path, class_names=tuple(checkpoint[KEY]["class_names"]), **state)
+    kept = {field.name: state[field.name] for field in fields(Position) if field.name in state}
+    return Position(path=path, class_names=tuple(checkpoint[KEY]["class_names"]), **kept)
 
 
 def _first_whole(paths: list[Path]) -> tuple[Path, dict[str, Any]]:

@@ -11,17 +11,19 @@ from torch import Tensor
 from spg_lightning.errors import UserError
 from spg_lightning.resuming.files import last_good
 
+UNLOGGED = 50  # steps
+
 
 class Finite(pl.Callback):
     """Looks at the losses of several steps at once, so that a GPU is not waited for at each; on the CPU at each.
 
     Args:
         folder: of the checkpoints, to name the last good one.
-        steps: that are looked at together.
+        steps: that are looked at together; 0 (nothing is logged): `UNLOGGED`.
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
-        self.folder, self.steps = folder, steps
+        self.folder, self.steps = folder, steps or UNLOGGED
         self.seen: list[tuple[int, Tensor, Tensor]] = []  # step, loss, indices of the images; since the last look
 
     def on_train_batch_end(

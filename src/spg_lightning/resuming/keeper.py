@@ -10,6 +10,7 @@ import torch
 
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
+from spg_lightning.processes import end_other_processes
 from spg_lightning.resuming.files import STATE, Position, keep
 from spg_lightning.resuming.loops import at_rest, batches_done, skips_a_validation
 from spg_lightning.resuming.noise import noise_state, restore_noise
@@ -17,6 +18,7 @@ from spg_lightning.resuming.stopping import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 
+AUTO_STEPS, AUTO_SHARE = 200, 0.05
 GRACE = 10.0  # seconds that a validation gets to end in when the run is asked to stop; Slurm kills 30 after SIGTERM
 
 
@@ -25,21 +27,46 @@ class Keeper(pl.Callback):
 
     Args:
         folder: for the checkpoints.
-        every_steps: between two of them.
+        every_steps: between two of them; "auto": `AUTO_STEPS`, or as many more as keep what they cost to `AUTO_SHARE` of the time.
         position: where this run goes on, None for a fresh one.
         signals: that ask to end; the run saves and raises `Stopped`.
     """
 
-    def __init__(self, folder: Path, every_steps: int, position: Position | None, signals: StopSignals) -> None:
-        if every_steps < 1:
-            raise UserError(f"checkpoint_every_steps={every_steps}: choose a positive number of steps")
-        self.folder, self.every_steps, self.position, self.signals = folder, every_steps, position, signals
+    def __init__(self, folder: Path, every_steps: int | str, position: Position | None, signals: StopSignals) -> None:
+        if every_steps != "auto" and not (isinstance(every_steps, int) and every_steps >= 1):
+            raise UserError(f"checkpoint_every_steps={every_steps}: choose auto or a positive number of steps")
+        self.folder, self.position, self.signals = folder, position, signals
+        self.every_steps = AUTO_STEPS if every_steps == "auto" else int(every_steps)
+        self.share = AUTO_SHARE if every_steps == "auto" else 1.0
+        self._rest_until = 0.0
         self.saved_step = position.step if position else None
         self.legs = [*position.legs, position.step] if position else []
         self.seconds = position.seconds if position else 0.0
         self.began = time.monotonic()
         self._to_restore = position
         self._hosts: Any = None
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """See that all processes go on from one place, before anything is restored: else they would wait for each other.
+
+        Raises:
+            UserError: they found different checkpoints, or some none.
+        """
+        if stage != "fit" or trainer.world_size == 1:
+            return
+        found: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(found, self.position and self.position.step)
+        if len(set(found)) > 1:
+            steps = ", ".join(f"process {number} {step if step else 'none'}" for number, step in enumerate(found))
+            raise UserError(
+                f"resume: the processes found checkpoints of different steps in {self.folder} ({steps}); "
+                "output_dir has to be one folder that all machines share"
+            )
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """End the other processes where the run was asked to end: it is saved, and they could take this one with them."""
+        if isinstance(exception, Stopped):
+            end_other_processes(trainer)
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Look at the clock."""
@@ -74,11 +101,19 @@ class Keeper(pl.Callback):
         """Go on, or save if it is time to; end if asked to."""
         if self._to_restore:
             self._restore(trainer)
-        stop = self._asked(trainer)
         step = trainer.global_step
+        due = (
+            bool(step)
+            and step % self.every_steps == 0
+            and trainer.is_global_zero
+            and time.monotonic() >= self._rest_until
+        )
+        stop, due = self._asked(trainer, due)
         whole = batches_done(trainer) % trainer.accumulate_grad_batches == 0  # no gradients are waiting for more
-        if whole and step != self.saved_step and (stop or (step and step % self.every_steps == 0)):
+        if whole and step != self.saved_step and (stop or due):
+            began = time.monotonic()
             self._save(trainer, between_epochs=False)
+            self._rest_until = time.monotonic() + (time.monotonic() - began) * (1 / self.share - 1)
         if whole and stop:
             raise Stopped(self.signals.asked or 15)  # 15: another process was asked
 
@@ -87,25 +122,24 @@ class Keeper(pl.Callback):
         if trainer.global_step != self.saved_step:
             self._save(trainer, between_epochs=batches_done(trainer) >= trainer.num_training_batches)
         self.signals.patient = False
-        if self._asked(trainer):
+        if self._asked(trainer)[0]:
             raise Stopped(self.signals.asked or 15)
 
-    def _asked(self, trainer: pl.Trainer) -> bool:
+    def _asked(self, trainer: pl.Trainer, due: bool = False) -> tuple[bool, bool]:
+        """Return whether any process was asked to end, and whether any holds a checkpoint to be due."""
+        asked = self.signals.asked is not None
         if trainer.world_size == 1:
-            return self.signals.asked is not None
+            return asked, due
         # the processes end together, or one would wait for the other's gradients; hosts ask each other, no device waits
-        asked = torch.tensor(int(self.signals.asked is not None))
-        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, group=self._hosts)
-        return bool(asked)
+        both = torch.tensor([int(asked), int(due)])
+        torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX, group=self._hosts)
+        return bool(both[0]), bool(both[1])
 
     def _restore(self, trainer: pl.Trainer) -> None:
         assert self._to_restore is not None
-        noise, between_epochs, self._to_restore = self._to_restore.noise, self._to_restore.between_epochs, None
+        noise, self._to_restore = self._to_restore.noise, None
         if len(noise) == trainer.world_size:
             restore_noise(noise[trainer.global_rank], trainer.strategy.root_device)
-            data: PhotoDataModule = trainer.datamodule  # type: ignore[attr-defined]
-            if between_epochs and data.num_workers == 0:
-                torch.empty((), dtype=torch.int64).random_()  # as a loader draws at the start of an epoch
         elif trainer.is_global_zero:
             log.warning(
                 "%d processes then, %d now: dropout and the like draw other random numbers",
@@ -129,7 +163,6 @@ class Keeper(pl.Callback):
             "step": trainer.global_step,
             "epoch": loops["epoch_progress"]["current"]["processed"],
             "batch": batch,
-            "between_epochs": between_epochs,
             "noise": noise,
             "seconds": self.seconds + time.monotonic() - self.began,
             "legs": self.legs,

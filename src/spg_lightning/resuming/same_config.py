@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from spg_lightning.run_keys import HOW
+
 # where and on what a run is made, what is written beside it: none of it changes what a step computes
 FREE = (
-    "resume", "checkpoint_every_steps", "output_dir", "debug", "launcher", "logger", "callbacks", "trainer",
-    "gallery_images", "report_images", "objective", "evaluate_weights", "data.num_workers", "data.worker_timeout",
+    *HOW, "output_dir", "logger", "callbacks", "trainer", "gallery_images", "report_images", "evaluate_weights",
+    "data.num_workers", "data.worker_timeout",
     "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
 )  # fmt: skip
 # of the trainer's and the callbacks' keys those that do
@@ -21,7 +23,7 @@ BOUND = (
         )
     ),
 )  # fmt: skip
-NOISE = ("module.compile", "data.num_workers")  # on or off: other random numbers for dropout
+NOISE = ("module.compile",)  # on or off: other random numbers for dropout
 LENGTH = ("dataset.max_epochs", "trainer.max_epochs", "trainer.max_steps")  # a run may be made longer
 
 

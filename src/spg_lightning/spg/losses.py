@@ -63,7 +63,7 @@ def upsampled_bce(logits: Float[Tensor, "B 1 H W"], mask: Int8[Tensor, "B 1 Y X"
 def _mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
     """Return how many pixels a process teaches, the mean over the processes; with none in any, 1 in all."""
     count, processes = taught.sum(), 1
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_available() and dist.is_initialized() and not count.is_meta:  # meta: operations are counted, not done
         dist.all_reduce(count)
         processes = dist.get_world_size()
     return count.clamp_min(1) / processes

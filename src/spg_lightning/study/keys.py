@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from spg_lightning.run_keys import HOW
 from spg_lightning.study.presets import choices, defaults, groups, refers, text_of
 from spg_lightning.study.runs import Run
 
 # where a run was made, written and watched, not what it computes
 IGNORED = (
-    "seed", "data.seed", "debug", "logger", "hydra", "output_dir", "gallery_images", "report_images",
+    *HOW, "seed", "data.seed", "logger", "output_dir", "gallery_images", "report_images",
     "callbacks.progress", "callbacks.learning_rate", "trainer.accelerator", "trainer.strategy",
     "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
 )  # fmt: skip
