@@ -29,6 +29,9 @@ OVERRIDES = {
     "an ablation undone": (["ablation=no_c", "fuse=on"], ["ablation=no_c means fuse=off", "leave out fuse=on"]),
     "an ablation of another method": (["ablation=spg", "method=has"], ["ablation=spg means method=spg"]),
     "no time for the workers": (["data.worker_timeout=-1"], ["data.worker_timeout=-1"]),
+    "a number out of range": (["dataset.lr=-1"], ["dataset.lr=-1: choose a number, 0 or more"]),
+    "no GPU": (["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: torch sees no GPU", "trainer.accelerator=cpu"]),
+    "a file for a folder": (["output_dir=/dev/null/run"], ["output_dir=/dev/null/run cannot be made a folder"]),
     "which weights": (["evaluate_weights=newest"], ["evaluate_weights=newest", "last or best"]),
 }
 
@@ -40,6 +43,8 @@ def cub(tmp_path):
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_overrides(verb, cub, name):
+    if name == "no GPU" and torch.accelerator.is_available():
+        pytest.skip("there is one")
     wrong, expected = OVERRIDES[name]
     tiny = [t for t in TINY if t.split("=")[0] not in {w.split("=")[0] for w in wrong}]
     outcome = verb("train", *tiny, f"dataset.root={cub}", "trainer.max_steps=1", *wrong)

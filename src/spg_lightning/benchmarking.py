@@ -24,6 +24,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.hardware import device_of, multiplies_bfloat16, step_flops
 from spg_lightning.module import SPGModule
 from spg_lightning.provenance import provenance, write_json
+from spg_lightning.ranges import check_ranges
 from spg_lightning.timing import (
     PRECISIONS,
     alone,
@@ -119,6 +120,7 @@ def benchmark(cfg: DictConfig) -> Benchmark:
     Raises:
         UserError: a choice that does not exist.
     """
+    check_ranges(cfg)
     quiet_lightning()
     started, device = datetime.now(UTC), device_of(str(cfg.accelerator))
     parts, precisions = _listed(cfg.parts), _precisions(cfg.precision, device)

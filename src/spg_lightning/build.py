@@ -73,6 +73,7 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
 
     The extra callbacks come first: they see a step before the config's do something with it.
     """
+    _there(str(cfg.trainer.accelerator), "trainer.accelerator")
     callbacks = [make(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = make(_composable(cfg.trainer), _partial_=True)
@@ -97,11 +98,17 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
 
 def build_evaluator(cfg: DictConfig, folder: Path) -> pl.Trainer:
     """Return a trainer that evaluates alone, on one device: `cfg.accelerator`, in `cfg.precision`."""
+    _there(str(cfg.accelerator), "accelerator")
     with _said_in_a_line():
         return pl.Trainer(
             accelerator=cfg.accelerator, precision=precision_of(cfg), devices=1, logger=False, enable_checkpointing=False,  # type: ignore[arg-type]
             enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder,
         )  # fmt: skip
+
+
+def _there(accelerator: str, key: str) -> None:
+    if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
+        raise UserError(f"{key}={accelerator}: torch sees no GPU here; choose {key}=cpu, or auto")
 
 
 @contextmanager

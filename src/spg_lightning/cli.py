@@ -64,6 +64,7 @@ def run(verb: str) -> None:
 
     for word in sys.argv[1:]:
         if word.startswith("output_dir="):  # Hydra's own files belong there, too
+            _guard(lambda word=word: _make_folder(word), debug)  # type: ignore[misc]
             sys.argv.append(word.replace("output_dir=", "hydra.run.dir=", 1))
     try:
         hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
@@ -78,6 +79,17 @@ def run(verb: str) -> None:
         if not is_job_of_a_sweep() and is_main():  # the sweep itself has a line for this
             print("stopped by hand", file=sys.stderr)
         sys.exit(130)
+
+
+def _make_folder(word: str) -> None:
+    """Make the folder of an override `output_dir=...`, as Hydra would, which has a traceback where it cannot."""
+    folder = str(OverridesParser.create().parse_override(word).value())
+    if "${" in folder:
+        return
+    try:
+        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output_dir={folder} cannot be made a folder ({error.strerror}); choose another") from error
 
 
 def _run_sweep(sweep: Sweep) -> int:

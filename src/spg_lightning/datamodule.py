@@ -71,11 +71,6 @@ class PhotoDataModule(pl.LightningDataModule):
             raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share:g}: choose a share between 0 and 1")
-        for key, number, least in (
-            ("dataset.batch_size", batch_size, 1), ("data.eval_batch_size", eval_batch_size, 1), ("data.num_workers", num_workers, 0),
-        ):  # fmt: skip
-            if number < least:
-                raise UserError(f"{key}={number}: at least {least}")
         if worker_timeout < 0:
             raise UserError(f"data.worker_timeout={worker_timeout:g}: choose seconds, or 0 to wait for ever")
         self.reader, self.resize, self.crop, self.worker_timeout = reader, resize, crop, worker_timeout

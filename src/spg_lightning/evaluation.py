@@ -21,6 +21,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.map_evaluation import evaluate_maps
 from spg_lightning.module import SPGModule
 from spg_lightning.provenance import provenance
+from spg_lightning.ranges import check_ranges
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import Picture, write_evaluation
 from spg_lightning.results import Evaluation, choose_map, conclude, image_results
@@ -57,6 +58,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         UserError: neither or both are given; no checkpoint, other classes than it was trained on; maps, metadata or data
             that cannot be read.
     """
+    check_ranges(cfg)
     if (cfg.checkpoint is None) == (cfg.maps is None):
         raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
     if cfg.maps is not None:

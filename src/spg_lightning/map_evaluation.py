@@ -54,9 +54,6 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
         UserError: maps, metadata, masks or predictions that are missing or wrong; the text names the file.
     """
     started = datetime.now(UTC)
-    for key, least in (("num_thresholds", 1), ("num_workers", 0), ("report_images", 0)):
-        if not isinstance(cfg[key], int) or cfg[key] < least:
-            raise UserError(f"{key}={cfg[key]}: choose a whole number, at least {least}")
     output = _output(cfg)
     images = None if cfg.images is None else Path(str(cfg.images)).expanduser()
     if images is not None and not images.is_dir():

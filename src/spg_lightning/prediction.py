@@ -20,6 +20,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.hardware import device_of
 from spg_lightning.localization.scan import box_in_photo, scan
 from spg_lightning.provenance import write_json
+from spg_lightning.ranges import check_ranges
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.score_maps import SCORE_MAPS, choose, look
@@ -62,6 +63,7 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     Raises:
         UserError: no checkpoint, no photo, or a map the checkpoint cannot give.
     """
+    check_ranges(cfg)
     network, description = load_network(cfg.checkpoint)
     photos = find_photos(str(cfg.images))
     chosen = description.localization
@@ -79,11 +81,7 @@ def predict(cfg: DictConfig) -> list[Prediction]:
     if wanted is not None and cfg.threshold is None and chosen["score_map"] != name:
         log.warning("threshold %.3f was chosen for score map %s, not for %s", threshold, chosen["score_map"], name)
     top_k = min(int(cfg.top_k), len(description.class_names))
-    if top_k < 1:
-        raise UserError(f"top_k={cfg.top_k}: at least 1")
 
-    if cfg.batch_size < 1:
-        raise UserError(f"batch_size={cfg.batch_size}: at least 1")
     device = device_of(str(cfg.accelerator))
 
     folder = Path(cfg.output_dir)

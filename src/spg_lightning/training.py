@@ -19,10 +19,12 @@ from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation import as_evaluated, evaluate_module, picture
+from spg_lightning.jobs import is_finished
 from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import end_other_processes, is_main, started_again
 from spg_lightning.provenance import provenance
+from spg_lightning.ranges import check_ranges
 from spg_lightning.reporting.gallery import write_gallery
 from spg_lightning.reporting.report import write_evaluation
 from spg_lightning.reporting.views import views
@@ -74,6 +76,7 @@ def train(cfg: DictConfig) -> TrainResult:
         UserError: anything about the config, the data or the weights that the user has to mend.
         Stopped: a signal asked to end; `resume=auto` goes on.
     """
+    check_ranges(cfg)
     folder = Path(cfg.output_dir)
     with StopSignals() as signals:
         try:
@@ -130,6 +133,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     if position is not None:
         _go_on(position, trainer, data)
     if is_main():  # not before all is known to be well: a mistake in the command is not to cost the run that was here
+        if position is None:
+            is_finished(folder, cfg)  # or raises, where it is of another config
         _take_over(folder, plain, position)
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",

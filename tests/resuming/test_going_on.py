@@ -1,5 +1,6 @@
 """A run that died goes on as if it had not."""
 
+import contextlib
 import json
 import re
 import time
@@ -224,6 +225,33 @@ def test_checkpoints_take_a_share_of_the_time(tmp_path, monkeypatch):
     assert saved == [200, 2200]
     with pytest.raises(UserError, match="choose auto or a positive number"):
         Keeper(tmp_path, "often", None, StopSignals())
+
+
+def test_a_finished_run_of_another_config_is_not_overwritten(cub, tmp_path):
+    run(cub, tmp_path, "trainer.max_epochs=1")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    with pytest.raises(UserError, match=r"finished run of another config \(dataset.lr=0.001 there, 0.01 here\)"):
+        run(cub, tmp_path, "trainer.max_epochs=1", "dataset.lr=0.01")
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+    run(
+        cub, tmp_path, "trainer.max_epochs=1", "trainer.precision=auto", "data.num_workers=auto"
+    )  # the same: made again
+
+
+def test_a_signal_that_python_lost_ends_the_run_at_the_next_look(cub, whole, tmp_path, monkeypatch):
+    """What a handler raises in a finalizer, or while a process is started, goes nowhere."""
+    come = StopSignals._come
+
+    def lose(signals, number, frame):
+        with contextlib.suppress(Stopped):
+            come(signals, number, frame)
+
+    monkeypatch.setattr(StopSignals, "_come", lose)
+    for hook, step in (("on_fit_start", 0), ("on_test_start", 9)):
+        with pytest.raises(Stopped, match="stopped by SIGTERM"):
+            run(cub, tmp_path, *dies(step, by="SIGTERM", hook=hook), "resume=auto")
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
 
 
 def test_a_fresh_run_sets_the_old_checkpoint_aside(cub, tmp_path, caplog):

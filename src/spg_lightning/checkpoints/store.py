@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spg_lightning.checkpoints.whole import write_whole
-from spg_lightning.errors import UserError, first_line
+from spg_lightning.errors import UserError
 
 KEY = "spg_lightning"
 FORMAT = 2  # raised when the config of a run or the names of weights change
@@ -92,7 +92,11 @@ def read_whole(path: Path) -> dict[str, Any]:
         UserError: no such file, damaged, or not a checkpoint of this package.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint={path}: no such file; training writes checkpoints/last.ckpt in its run folder")
+        inside = path / "checkpoints" / "last.ckpt"
+        hint = (
+            f"did you mean {inside}" if inside.is_file() else "training writes checkpoints/last.ckpt in its run folder"
+        )
+        raise UserError(f"checkpoint={path}: no such file; {hint}")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -104,7 +108,7 @@ def read_whole(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the reader say
         raise UserError(
-            f"checkpoint={path} is damaged or no checkpoint ({first_line(error)}); give a .ckpt written by spg_lightning.train"
+            f"checkpoint={path} is damaged or no checkpoint; give a .ckpt written by spg_lightning.train"
         ) from error
     if not isinstance(checkpoint, Mapping) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(

@@ -138,6 +138,8 @@ def _first_whole(paths: list[Path]) -> tuple[Path, dict[str, Any]]:
 
 
 def _named(path: Path) -> tuple[Path, dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"resume={path}: no such file; a run's checkpoints/{LAST} is meant, or resume=auto")
     try:
         return path, _read(path)
     except UserError as error:

@@ -94,8 +94,15 @@ class Keeper(pl.Callback):
             raise Stopped(self.signals.asked or 15)
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take them back here, too."""
+        """Take the signals back here, too."""
         self.signals.install()
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """End where a signal was lost on its way: nobody is patient here."""
+        if not self.signals.patient and self.signals.asked is not None:
+            raise Stopped(self.signals.asked)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Go on, or save if it is time to; end if asked to."""

@@ -27,8 +27,9 @@ class StopSignals:
     """Catches the signals inside a `with`.
 
     Attributes:
-        asked: the first signal that came while the run was patient, None before.
-        patient: true while the run looks at `asked` at every step; else a signal raises `Stopped` on the spot.
+        asked: the first signal that came, None before.
+        patient: true while the run looks at `asked` at every step; else a signal raises `Stopped` on the spot, too. Python
+            loses what is raised while it starts a process or a finalizer runs; the next look at `asked` makes up for it.
     """
 
     def __init__(self) -> None:
@@ -57,9 +58,8 @@ class StopSignals:
             signal.signal(number, self._come)
 
     def _come(self, number: int, frame: FrameType | None) -> None:
-        if not self.patient:
-            raise Stopped(number)
-        if self.asked is None:
+        again = self.asked is not None
+        if not again:
             self.asked, self._since = number, time.monotonic()
-        elif number == signal.SIGINT:  # the second Ctrl-C: now
+        if not self.patient or (again and number == signal.SIGINT):  # the second Ctrl-C: now
             raise Stopped(number)

@@ -15,6 +15,7 @@ from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
 from spg_lightning.stems.weights import read_state_dict
 
 OUTPUT_STRIDES = {28: 8, 14: 16}
+FIRST_STAGES = {28: 3, 14: 4}  # that have this stride
 
 
 class EfficientNetLite0Stem(Stem):
@@ -24,7 +25,7 @@ class EfficientNetLite0Stem(Stem):
         map_size: height and width of the features of a 224 x 224 image: 28 (stride 8) or 14 (stride 16).
         weights: "imagenet" (from the package that ships them; no download), "none", or the path of a state dict in
             timm's naming.
-        a1_stage, a2_stage: how many of the seven stages A1 and A2 end at.
+        a1_stage, a2_stage: how many of the seven stages A1 and A2 end at; `a1_stage` None: the first that has the maps' stride.
         max_dilation: of its depthwise convolutions. 4 keeps the pretrained receptive fields where both late strides are
             taken out; 2 trains faster on a CPU, whose kernels slow down threefold at 4.
         mean, std: 0.5 for the shipped weights.
@@ -37,7 +38,7 @@ class EfficientNetLite0Stem(Stem):
         self,
         map_size: int,
         weights: str,
-        a1_stage: int,
+        a1_stage: int | None,
         a2_stage: int,
         max_dilation: int,
         mean: tuple[float, float, float],
@@ -46,10 +47,12 @@ class EfficientNetLite0Stem(Stem):
         super().__init__()
         if map_size not in OUTPUT_STRIDES:
             raise UserError(f"stem.map_size={map_size}: efficientnet_lite0 offers 28 or 14")
-        if not ((map_size == 28 and a1_stage >= 3) or a1_stage >= 4) or not a1_stage < a2_stage <= 7:
+        first = FIRST_STAGES[map_size]
+        a1_stage = first if a1_stage is None else a1_stage
+        if not first <= a1_stage < a2_stage <= 7:
             raise UserError(
-                f"stem.a1_stage={a1_stage}, stem.a2_stage={a2_stage}: A1 needs the maps' stride (stage 3 or later for "
-                "28 x 28, 4 or later for 14 x 14) and A2 a later stage, at most 7"
+                f"stem.network.a1_stage={a1_stage}, stem.network.a2_stage={a2_stage}: with stem.map_size={map_size} A1 ends "
+                f"at stage {first} or later, and A2 at a later one, at most 7"
             )
         self.mean, self.std = mean, std
         backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, output_stride=OUTPUT_STRIDES[map_size])
