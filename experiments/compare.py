@@ -17,6 +17,7 @@ from spg_lightning import report, train
 from spg_lightning.build import build_data, load_network
 from spg_lightning.cli import compose
 from spg_lightning.reporting.comparison import Column, write_comparison
+from spg_lightning.reporting.gallery import title_of
 from spg_lightning.study.presets import TITLES
 
 METHODS = ("spg_plain", "spg")  # compared by default
@@ -35,7 +36,7 @@ def columns_of(folder: Path, title: str) -> list[Column]:
     metrics = json.loads((folder / "metrics.json").read_text())
     network, description = load_network(folder / "checkpoints" / "last.ckpt")
     names = dict.fromkeys(["attention", description.localization["score_map"]])
-    return [Column(f"{title}: {name}", network, name, metrics[f"test/{name}/threshold"]) for name in names]
+    return [Column(f"{title}: {title_of(name)}", network, name, metrics[f"test/{name}/threshold"]) for name in names]
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=[*TITLES], metavar="METHOD")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--photos", type=int, default=8, help="rows of the comparison sheet")
+    parser.add_argument("--photos", type=int, default=6, help="columns of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
     args = parser.parse_args()
 
@@ -52,7 +53,7 @@ def main() -> None:
         data = build_data(compose("train", [*args.overrides, f"seed={seed}", f"output_dir={args.output}"]))
         data.setup()
         columns = [column for method, folder in folders.items() for column in columns_of(folder, TITLES[method])]
-        write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos)
+        write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos, row_a_method=True)
     report(compose("report", [f"runs={args.output}", "per_map=true"]))
     print(f"pictures: {args.output}/comparison_seed{args.seeds[0]}.png, {args.output}/*/gallery/overview.png")
 

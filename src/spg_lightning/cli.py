@@ -245,7 +245,9 @@ def _first_choice(override: Override) -> str:
 def _explain(verb: str, error: Exception, overrides: list[Override]) -> str:
     text = str(error)
     if missing := re.search(r"hydra/(?:launcher|sweeper)/\w+", text):
-        return f"{missing[0]} is not installed; for optuna, joblib and submitit: pip install 'spg-lightning[sweeps]'"
+        return (
+            f"{missing[0]} is not installed; for optuna, joblib and submitit: pip install '.[sweeps]' (in the checkout)"
+        )
     keys = _all_keys(verb)
     for override in overrides:
         key = override.key_or_group

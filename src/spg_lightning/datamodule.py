@@ -116,7 +116,7 @@ class PhotoDataModule(pl.LightningDataModule):
     def ground_truth(self, split: str, indices: list[int]) -> list[Int[np.ndarray, "n 4"]]:
         """Return the boxes of photos of a split, scaled to the frame."""
         records = self.records[split]
-        return [scale_boxes(records.boxes_of(i), tuple(records.sizes[i]), self.frame) for i in indices]
+        return [scale_boxes(records.boxes_of(i), tuple(records.sizes[i].tolist()), self.frame) for i in indices]
 
     def dataset(self, split: str) -> PhotoDataset:
         """Return the photos of a split as evaluation sees them."""

@@ -134,6 +134,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
                 folder / "gallery", network, data, module.loss, evaluation.score_map, evaluation.threshold,
                 cfg.gallery_images,
             )  # fmt: skip
+    log.info("results: %s", folder)
     return evaluation
 
 

@@ -28,7 +28,9 @@ def test_hidden_cells_are_whole_and_hidden_at_the_rate():
 
 def test_has_step_shows_the_network_hidden_images():
     images = torch.ones(2, 3, 8, 8)
-    terms = has_step(lambda x: x.sum(), lambda out, labels: {"total": out}, images, torch.zeros(2), 4, 1.0)
+    terms = has_step(
+        lambda x: x.sum(), lambda out, labels: {"total": out}, images, torch.zeros(2, dtype=torch.long), 4, 1.0
+    )
     assert terms["total"] == 0
 
 

@@ -53,5 +53,5 @@ class ADLNetwork(SPGNetwork):
         self.adl_a2 = AttentionDropout(drop_rate, threshold)
         self.adl_a3 = AttentionDropout(drop_rate, threshold)
 
-    def _a3(self, a2: Features) -> Features:
+    def _a3(self, a2: Float[Tensor, "B C2 H W"]) -> Features:
         return self.adl_a3(super()._a3(self.adl_a2(a2)))

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError
 
@@ -38,7 +38,7 @@ def _trusted() -> frozenset[str]:
         target
         for text in texts
         if text.name.endswith(".yaml")
-        for target in _targets(yaml.safe_load(text.read_text(encoding="utf-8")))
+        for target in _targets(OmegaConf.to_container(OmegaConf.create(text.read_text(encoding="utf-8"))))
     )
 
 

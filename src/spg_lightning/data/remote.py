@@ -132,7 +132,7 @@ class RemoteFolder(Folder):
         try:
             from litdata.streaming.downloader import get_downloader
         except ImportError:
-            raise UserError("shards are fetched with litdata: pip install 'spg-lightning[shards]'") from None
+            raise UserError("shards are fetched with litdata: pip install '.[shards]' (in the checkout)") from None
         try:
             if self._fetcher is None or self._fetcher[0] != os.getpid():  # its connections are no child's
                 self._fetcher = os.getpid(), get_downloader(self.where, str(self.path), [])

@@ -86,7 +86,7 @@ def write_shards(
     try:
         from litdata.streaming.writer import BinaryWriter
     except ImportError:
-        raise UserError("shards are written with litdata: pip install 'spg-lightning[shards]'") from None
+        raise UserError("shards are written with litdata: pip install '.[shards]' (in the checkout)") from None
     if folder.exists():
         raise UserError(
             f"{folder} is there already, and holds other shards; move it away, or name another dataset.shards"

@@ -21,6 +21,8 @@ IOUS = (30, 50, 70)
 # rows of `hits`: the first three take the largest contour at IoU 0.5, the others any contour (MaxBoxAccV2)
 CURVES = ("gt_known", "loc_top1", "loc_top5", "iou30", "iou50", "iou70")
 
+Masks = Int8[Tensor, "*B Y X"] | Bool[Tensor, "*B Y X"]
+
 
 @dataclass  # not frozen: torchmetrics refuses to pass on frozen ones
 class Curves:
@@ -90,7 +92,7 @@ class LocalizationMetric(Metric):
         boxes: Sequence[Int[np.ndarray, "n 4"]] | None,
         top1: Bool[Tensor, " B"] | None = None,
         top5: Bool[Tensor, " B"] | None = None,
-        masks: Sequence[Int8[Tensor, "Y X"]] | None = None,
+        masks: Masks | Sequence[Masks] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         """Add a batch.
@@ -126,7 +128,7 @@ class LocalizationMetric(Metric):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             for i, (found, counted) in enumerate(pool.map(look, range(len(maps)))):
                 if found is not None and boxes is not None and len(boxes[i]):
-                    hits += self._hits(found, *(flags is not None and flags[i] for flags in right))
+                    hits += self._hits(found, *(flags is not None and bool(flags[i]) for flags in right))
                 if found is not None and self.keep_scans:
                     self.scans.append(found.compact())
                 if counted is not None:

@@ -50,7 +50,8 @@ def write_comparison(
         # a row's title stands once, over its first photo
         turned = [list(row) for row in zip(*rows, strict=True)]
         rows = [[row[0], *(("", panel) for _, panel in row[1:])] for row in turned]
-    Image.fromarray(np.concatenate([overlay.strip(row, SIDE) for row in rows])).save(path)
+    sheet = np.concatenate([overlay.strip(row, SIDE) for row in rows])
+    Image.fromarray(np.concatenate([sheet, overlay.key(sheet.shape[1], overlay.BOXES)])).save(path)
 
 
 def _truth(data: PhotoDataModule, sample: Sample) -> overlay.Photo:

@@ -1,6 +1,6 @@
 """Draw score maps, boxes and masks over photos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
@@ -9,8 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 Photo = UInt8[np.ndarray, "Y X 3"]
 Box = Sequence[float]
+Colour = tuple[int, int, int]
 TRUTH, FOUND = (64, 220, 90), (255, 196, 0)  # RGB; green and amber differ in brightness, too
 FOREGROUND_COLOUR, BACKGROUND_COLOUR, IGNORED_COLOUR = (255, 196, 0), (28, 46, 84), (150, 150, 150)
+
+BOXES = {"true box": TRUTH, "box found": FOUND}
+MASKS = {"mask: foreground": FOREGROUND_COLOUR, "background": BACKGROUND_COLOUR, "ignored": IGNORED_COLOUR}
 
 
 def heat(photo: Photo, score_map: Float[np.ndarray, "Y X"]) -> Photo:
@@ -48,10 +52,9 @@ def boxes(photo: Photo, drawn: Sequence[tuple[Box, tuple[int, int, int], str]]) 
     return np.asarray(image)
 
 
-def resize(picture: Photo, width: int, height: int, smooth: bool = True) -> Photo:
+def resize(picture: Photo, width: int, height: int) -> Photo:
     """Resize a picture."""
-    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(picture).resize((width, height), how))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> Float[np.ndarray, "Y X"]:
@@ -71,4 +74,16 @@ def strip(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 
         x = gap + k * (side + gap)
         pen.text((x + side / 2, caption_height / 2), caption, font=font, fill=(30, 30, 30), anchor="mm")
         sheet.paste(Image.fromarray(resize(panel, side, side)), (x, caption_height))
+    return np.asarray(sheet)
+
+
+def key(width: int, entries: Mapping[str, Colour], height: int = 26) -> Photo:
+    """Return a line that says what colours mean, to stand below a picture of this width."""
+    sheet = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    x, side = 8, 12
+    for text, colour in entries.items():
+        pen.rectangle((x, (height - side) // 2, x + side, (height + side) // 2), fill=colour, outline=(0, 0, 0))
+        pen.text((x + side + 6, height / 2), text, font=font, fill=(30, 30, 30), anchor="lm")
+        x += side + 6 + round(font.getlength(text)) + 20
     return np.asarray(sheet)

@@ -1,10 +1,11 @@
 """What every stem offers: a dense backbone cut in two, A1 and A2 (paper section 3.2, figure 2)."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 
@@ -40,8 +41,8 @@ class Stem(nn.Module):
     """
 
     channels: StemChannels
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Sequence[float]
+    std: Sequence[float]
 
     @property
     def a3(self) -> nn.Module | None:
@@ -56,7 +57,7 @@ class Stem(nn.Module):
         """Return the modules up to A1, the part `freeze` can hold still."""
         raise NotImplementedError
 
-    def normalize(self, images: Int[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
+    def normalize(self, images: UInt8[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
         """Turn uint8 RGB images in [0, 255] into this stem's normalised input."""
         mean, std = (_per_channel(tuple(values), self.dtype, images.device) for values in (self.mean, self.std))
         return (images.to(self.dtype) - mean) / std

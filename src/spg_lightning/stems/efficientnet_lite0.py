@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 (timm), kept dense: the stem whose ImageNet weights come with an installed package."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -41,8 +42,8 @@ class EfficientNetLite0Stem(Stem):
         a1_stage: int | None,
         a2_stage: int,
         max_dilation: int,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         super().__init__()
         if map_size not in OUTPUT_STRIDES:

@@ -1,5 +1,7 @@
 """Inception-v3 up to Mixed_6e, kept dense (paper section 3.2), from torchvision's blocks."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -48,8 +50,8 @@ class InceptionV3Stem(Stem):
         self,
         map_size: int,
         weights: str,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         super().__init__()
         if map_size not in (14, 28):

@@ -1,5 +1,7 @@
 """ResNet-50 cut as the CVPR 2020 benchmark cuts it for SPG: A1 ends in the third stage's first block, A2 in its last."""
 
+from collections.abc import Sequence
+
 import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,9 +24,7 @@ class ResNet50Stem(Stem):
         UserError: an unsupported `map_size`, or weights that cannot be had.
     """
 
-    def __init__(
-        self, map_size: int, weights: str, mean: tuple[float, float, float], std: tuple[float, float, float]
-    ) -> None:
+    def __init__(self, map_size: int, weights: str, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if map_size not in (14, 28):
             raise UserError(f"stem.map_size={map_size}: resnet50 offers 28 or 14")
