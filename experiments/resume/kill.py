@@ -22,7 +22,7 @@ import torch
 from spg_lightning.provenance import provenance
 
 SMALL = (
-    "dataset=toybirds", "dataset.resize=72", "dataset.crop=64", "dataset.batch_size=8", "stem.a3_channels=32",
+    "dataset=toybirds", "dataset.resize=36", "dataset.crop=32", "dataset.batch_size=8", "stem.a3_channels=32",
     "stem.b_channels=16", "trainer=cpu", "trainer.max_epochs=4", "trainer.limit_train_batches=15", "logger=csv",
     "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "data.num_workers=1", "callbacks.throughput=null", "gallery_images=0",
     "report_images=0", "callbacks.progress=null", "module.num_thresholds=50", "data.eval_batch_size=16", "checkpoint_every_steps=4",

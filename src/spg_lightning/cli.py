@@ -39,9 +39,20 @@ def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
 
     Give `output_dir=...` among the overrides: outside the command line there is no run folder to take it from.
     """
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+    with _hydra():
         return hydra.compose(verb, overrides=overrides or [])
+
+
+@contextlib.contextmanager
+def _hydra() -> Iterator[None]:
+    """Have Hydra look for configs in this package; an application that calls from inside its own gets that back."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def run(verb: str) -> None:
@@ -225,8 +236,7 @@ def _refuse_to_undo_an_ablation(cfg: DictConfig) -> None:
 
 
 def _compose_all(verb: str, overrides: list[str]) -> DictConfig:
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
+    with _hydra():
         return hydra.compose(verb, overrides=overrides, return_hydra_config=True)
 
 
@@ -289,11 +299,8 @@ def _nearest_key(key: str, keys: list[str]) -> str:
 
 
 def _choices(group: str) -> list[str]:
-    with hydra.initialize_config_module("spg_lightning.conf", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with _hydra():
         try:
-            return list(loader.get_group_options(group))
+            return list(GlobalHydra.instance().config_loader().get_group_options(group))
         except HydraException:
             return []
-        finally:
-            GlobalHydra.instance().clear()

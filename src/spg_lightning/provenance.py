@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from spg_lightning.atomic import atomically
+
 PACKAGES = (
     "spg-lightning", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
     "albumentations", "opencv-python-headless", "numpy", "numba", "timm",
@@ -43,9 +45,8 @@ def provenance(seed: int | None, started: datetime, device: torch.device | None 
 
 def write_json(path: Path, data: Any) -> None:
     """Write data as indented JSON; the file is replaced whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(data, indent=2) + "\n")
-    temporary.replace(path)
+    with atomically(path, "w") as file:
+        file.write(json.dumps(data, indent=2) + "\n")
 
 
 def _version(name: str) -> str | None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from spg_lightning.atomic import atomically
 from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError
 
@@ -80,9 +81,8 @@ def read_checkpoint(path: str | Path) -> tuple[Description, dict[str, Tensor]]:
 def write_weights(path: Path, description: Description, state_dict: dict[str, Tensor]) -> None:
     """Write a description and a network's weights as one .safetensors file; it is replaced whole or not at all."""
     named = {f"{NETWORK_PREFIX}{name}": value.contiguous() for name, value in state_dict.items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(named, temporary, metadata={KEY: json.dumps(_as_plain(description))})
-    temporary.replace(path)
+    with atomically(path) as file:
+        file.write(save(named, metadata={KEY: json.dumps(_as_plain(description))}))
 
 
 def read_whole(path: Path) -> dict[str, Any]:

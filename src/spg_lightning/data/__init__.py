@@ -7,7 +7,7 @@ from spg_lightning.data.folder import read_folder
 from spg_lightning.data.ilsvrc import read_ilsvrc
 from spg_lightning.data.names import Names
 from spg_lightning.data.photos import Batch, PhotoDataset, collate, read_photo
-from spg_lightning.data.records import Records, Splits, hold_out
+from spg_lightning.data.records import Records, Splits
 from spg_lightning.data.toybirds import read_toybirds
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Records",
     "Splits",
     "collate",
-    "hold_out",
     "read_benchmark",
     "read_benchmark_parts",
     "read_cub",

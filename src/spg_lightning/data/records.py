@@ -94,18 +94,12 @@ class Splits:
     test: Records
 
 
-def hold_out(records: Records, share: float, seed: int) -> tuple[Records, Records]:
-    """Split off `share` of each class (at least one photo of a class with two or more), the same for the same seed.
+def held_out_rows(records: Records, share: float, seed: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """Hold out `share` of each class (at least one photo of a class with two or more), the same for the same seed.
 
     Returns:
-        What remains, and what was held out, both in the original order.
+        The rows that remain, and those that are held out.
     """
-    rest, held = held_out_rows(records, share, seed)
-    return records.take(rest), records.take(held)
-
-
-def held_out_rows(records: Records, share: float, seed: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
-    """Return which rows `hold_out` leaves, and which it takes."""
     rng = np.random.default_rng(seed)
     is_held = np.zeros(len(records), dtype=bool)
     for label in range(len(records.class_names)):

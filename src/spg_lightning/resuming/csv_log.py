@@ -1,13 +1,13 @@
 """metrics.csv of a run that goes on: the rows of before stay, those that are made again are not there twice."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from spg_lightning.atomic import atomically
 from spg_lightning.processes import is_main
 
 
@@ -67,12 +67,7 @@ class LastingWriter(ExperimentWriter):
         self._replace(fieldnames, rows)
 
     def _replace(self, names: list[str], rows: list[dict[str, Any]]) -> None:
-        path = Path(self.metrics_file_path)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="") as file:
+        with atomically(Path(self.metrics_file_path), "w", newline="") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from spg_lightning.atomic import atomically
 from spg_lightning.checkpoints.store import KEY, read_whole
 from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError
@@ -74,12 +75,10 @@ def bring_best(position: Path, folder: Path) -> None:
     best = position.with_name(ABANDONED_BEST if position.name == ABANDONED else BEST)
     if best.resolve() == (folder / BEST).resolve():
         return
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / BEST).unlink(missing_ok=True)
     if best.is_file():
-        temporary = folder / f".{BEST}.tmp"
-        shutil.copyfile(best, temporary)
-        temporary.replace(folder / BEST)
+        with best.open("rb") as there, atomically(folder / BEST) as here:
+            shutil.copyfileobj(there, here)
 
 
 def drop_damaged(folder: Path) -> None:
