@@ -113,7 +113,7 @@ class PhotoDataModule(pl.LightningDataModule):
         """Width and height of the network's input, in which boxes are compared."""
         return self.crop, self.crop
 
-    def ground_truth(self, split: str, indices: list[int]) -> list[Int[np.ndarray, "n 4"]]:
+    def ground_truth(self, split: str, indices: list[int]) -> list[Int[np.ndarray, "_ 4"]]:
         """Return the boxes of photos of a split, scaled to the frame."""
         records = self.records[split]
         return [scale_boxes(records.boxes_of(i), tuple(records.sizes[i].tolist()), self.frame) for i in indices]

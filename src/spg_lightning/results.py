@@ -12,7 +12,7 @@ from spg_lightning.localization.metrics import Curves, summarize
 from spg_lightning.localization.pixels import pixel_average_precision
 from spg_lightning.localization.scan import Scan, box_in_photo
 
-Boxes = Sequence[Int[np.ndarray, "n 4"]]
+Boxes = Sequence[Int[np.ndarray, "_ 4"]]
 USUAL_THRESHOLD = 0.2  # where nothing tells a better one: class activation maps' own (Zhou et al., 2016)
 
 

@@ -30,6 +30,9 @@ THRESHOLDS = {
     "author_code": [(0.7, 0.05), (0.5, 0.05), (0.7, 0.1)],
     "cub_inception_v3": [(0.28, 0.02), (0.17, 0.03), (0.47, 0.31)],
 }
+# The reference is one float32 computation: computed in float64, single norms lie up to 5.8e-4 away from it (ResNet-50), and in
+# float32 up to 1e-4 on CPUs with AVX512, 3.9e-4 on one with AVX2 (VGG16)
+OF_ONE_GRADIENT = 1e-3
 LABELS = torch.tensor([3, 11])
 
 
@@ -97,5 +100,7 @@ def test_losses_and_gradients(case, name):
     gradients = dict(network.named_parameters())
     names = [published_to_ours(str(n), prefixes) for n in expected[f"grad_norm/{name}/names"]]
     assert set(names) == set(gradients)
-    for own, norm in zip(names, expected[f"grad_norm/{name}/values"], strict=True):
-        assert gradients[own].grad.norm().item() == pytest.approx(float(norm), rel=1e-4, abs=1e-8), own
+    norms = torch.stack([gradients[own].grad.norm() for own in names])
+    assert relative(norms, expected[f"grad_norm/{name}/values"]) < 1e-4
+    for own, norm, reference in zip(names, norms.tolist(), expected[f"grad_norm/{name}/values"], strict=True):
+        assert norm == pytest.approx(float(reference), rel=OF_ONE_GRADIENT, abs=1e-8), own

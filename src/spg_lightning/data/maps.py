@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from spg_lightning.data.records import drop_photo_ending
 from spg_lightning.errors import UserError
@@ -42,7 +41,7 @@ def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
     return [*found]
 
 
-def read_map(path: Path) -> Float[np.ndarray, "Y X"]:
+def read_map(path: Path) -> np.ndarray:
     """Return a map as float32 or float64; what is not of floats, as stored.
 
     Raises:

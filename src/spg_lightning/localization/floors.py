@@ -9,8 +9,8 @@ STEPS = 50  # sizes tried along each side
 
 
 def floors(
-    test: Sequence[Int[np.ndarray, "n 4"]],
-    val: Sequence[Int[np.ndarray, "n 4"]] | None,
+    test: Sequence[Int[np.ndarray, "_ 4"]],
+    val: Sequence[Int[np.ndarray, "_ 4"]] | None,
     frame: tuple[int, int],
 ) -> dict[str, float]:
     """Return the GT-known errors of blind boxes at IoU 0.5, in percent.
@@ -42,7 +42,7 @@ def _centred(frame: tuple[int, int]) -> Int[np.ndarray, "boxes 4"]:
     return np.round(corners).astype(np.int64)
 
 
-def _hits(guesses: Int[np.ndarray, "boxes 4"], images: Sequence[Int[np.ndarray, "n 4"]]) -> Bool[np.ndarray, "N boxes"]:
+def _hits(guesses: Int[np.ndarray, "boxes 4"], images: Sequence[Int[np.ndarray, "_ 4"]]) -> Bool[np.ndarray, "_ boxes"]:
     """Return which guesses reach IoU 0.5, pixels counted inclusively, with any box of each image."""
     out = np.zeros((len(images), len(guesses)), bool)
     area = (guesses[:, 2] - guesses[:, 0] + 1) * (guesses[:, 3] - guesses[:, 1] + 1)

@@ -88,8 +88,8 @@ class LocalizationMetric(Metric):
 
     def update(
         self,
-        score_maps: Float[Tensor, "B Y X"] | Sequence[Float[np.ndarray, "Y X"]],
-        boxes: Sequence[Int[np.ndarray, "n 4"]] | None,
+        score_maps: Float[Tensor, "B Y X"] | Sequence[np.ndarray],
+        boxes: Sequence[Int[np.ndarray, "_ 4"]] | None,
         top1: Bool[Tensor, " B"] | None = None,
         top5: Bool[Tensor, " B"] | None = None,
         masks: Masks | Sequence[Masks] | None = None,
@@ -98,7 +98,7 @@ class LocalizationMetric(Metric):
         """Add a batch.
 
         Args:
-            score_maps: the map of the label, in [0, 1]. Top-1 and top-5 localization need no other: an image counts only
+            score_maps: the map of the label, (Y, X) floats in [0, 1]. Top-1 and top-5 localization need no other: an image counts only
                 if the label is among the predicted classes, and then that class's own map is the label's. So one scan an
                 image serves them, and the other classes' maps need not be upsampled.
             boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1; None where there are only masks. An image

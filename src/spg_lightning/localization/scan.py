@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 
 from spg_lightning.errors import UserError
 from spg_lightning.localization.component_tree import scan_levels
@@ -29,7 +29,7 @@ class Scan:
     """
 
     top: int
-    largest_box: Int[np.ndarray, "256 4"]
+    largest_box: Integer[np.ndarray, "256 4"]
     largest_iou: Float[np.ndarray, "256"]
     all_iou: Float[np.ndarray, "256"]
 
@@ -47,8 +47,8 @@ class Scan:
         return self.largest_box[level].astype(np.int64), float(self.largest_iou[level])
 
 
-def check_map(score_map: Float[np.ndarray, "Y X"], name: str) -> None:
-    """Refuse what is no score map.
+def check_map(score_map: np.ndarray, name: str) -> None:
+    """Refuse what is no (Y, X) array of floats in [0, 1].
 
     Raises:
         UserError: values that are not finite or outside [0, 1], or not a (height, width) array of floats.
@@ -68,7 +68,7 @@ def check_map(score_map: Float[np.ndarray, "Y X"], name: str) -> None:
         )
 
 
-def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UInt8[np.ndarray, "Y X"]:
+def quantize(score_map: np.ndarray, name: str = "score map") -> UInt8[np.ndarray, "Y X"]:
     """Return a map in [0, 1] as uint8(map * 255), the benchmark's resolution.
 
     Raises:
@@ -78,7 +78,7 @@ def quantize(score_map: Float[np.ndarray, "Y X"], name: str = "score map") -> UI
     return (score_map * 255).astype(np.uint8)
 
 
-def scan(score_map: Float[np.ndarray, "Y X"], boxes: Int[np.ndarray, "n 4"], name: str = "score map") -> Scan:
+def scan(score_map: np.ndarray, boxes: Int[np.ndarray, "n 4"], name: str = "score map") -> Scan:
     """Scan a map against ground-truth boxes x0 y0 x1 y1 in the map's pixels (see `component_tree` for the rules).
 
     Raises:
