@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=[*TITLES], metavar="METHOD")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--photos", type=int, default=6, help="columns of the comparison sheet")
+    parser.add_argument("--photos", type=int, default=8, help="columns of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
     args = parser.parse_args()
 
