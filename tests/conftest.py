@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-# shapes in signatures are checked in every call that a test makes, where tensors go in and out
-SHAPED = ("baselines", "score_maps", "spg", "stems")
+# shapes in signatures are checked in every call that a test makes; not where torch.compile or numba would see the checks
+SHAPED = ("score_maps", "spg.guidance", "spg.losses", "spg.score_maps")
 import_module("tests.shapes")  # the hook looks it up, and does not import it
 install_import_hook([f"spg_lightning.{name}" for name in SHAPED], "tests.shapes.checked")
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -19,6 +20,12 @@ QUICK = ("size=32", "num_classes=3", "batch_size=4", "warmup=0", "repeats=2", "a
 @pytest.fixture(scope="module")
 def cub(tmp_path_factory):
     return write_cub(tmp_path_factory.mktemp("benchmark") / "cub")
+
+
+@pytest.fixture(autouse=True)
+def quick_rate(monkeypatch):
+    """One product each: in bfloat16 they take seconds on a CPU that has to emulate it."""
+    monkeypatch.setattr("spg_lightning.benchmarking.matmul_rate", partial(matmul_rate, repeats=1))
 
 
 def test_every_part_has_a_row(verb, cub, tmp_path):
