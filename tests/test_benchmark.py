@@ -3,7 +3,6 @@
 import csv
 import json
 import time
-from functools import partial
 
 import pytest
 import torch
@@ -23,9 +22,9 @@ def cub(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quick_rate(monkeypatch):
-    """One product each: in bfloat16 they take seconds on a CPU that has to emulate it."""
-    monkeypatch.setattr("spg_lightning.benchmarking.matmul_rate", partial(matmul_rate, repeats=1))
+def given_rate(monkeypatch):
+    """Not measured here: in bfloat16 a large product takes half a minute on a CPU that has to emulate it."""
+    monkeypatch.setattr("spg_lightning.benchmarking.matmul_rate", lambda device, dtype: 1e12)
 
 
 def test_every_part_has_a_row(verb, cub, tmp_path):
