@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# a thread each: processes of several threads that share cores wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint type format wheel clean
@@ -21,10 +23,10 @@ demo: $(READY) ## train SPG-plain and SPG on toy birds (a few minutes), compare 
 	$(BIN)/python experiments/compare.py --output runs/demo
 
 test: $(READY) ## the tests (CPU, no network)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(READY) ## the slow tests, too
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

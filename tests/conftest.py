@@ -1,5 +1,6 @@
 """What tests share."""
 
+import logging
 import os
 from importlib import import_module
 from pathlib import Path
@@ -62,7 +63,10 @@ def verb(monkeypatch, capfd, tmp_path):
             GlobalHydra.instance().clear()
         return Outcome(code, *capfd.readouterr())
 
-    return call
+    yield call
+    # Hydra's handler writes to this test's captured output, which is closed when the next test logs
+    for handler in [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
 
 
 TINY = (

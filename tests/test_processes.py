@@ -169,6 +169,7 @@ def test_torchrun_and_the_trainer_have_to_agree(tmp_path, monkeypatch):
         build_trainer(compose("train", [*TINY, f"output_dir={tmp_path}"]), [])
 
 
+@pytest.mark.slow
 def test_a_sweep_of_jobs_of_two_processes(cub, alone, tmp_path):
     sweep = call("-m", "seed=0,1", *ALIKE, *TWO, f"dataset.root={cub}", f"output_dir={tmp_path}")
     assert sweep.returncode == 0, sweep.stderr
@@ -264,6 +265,7 @@ def test_processes_that_would_go_on_from_different_steps(monkeypatch, tmp_path):
     keeper.setup(trainer, None, "fit")
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_where_a_method_leaves_parameters_unused(cub, tmp_path):
     """SPG-plain never reads the taps of SPG's branches, whose norms have parameters in this stem."""
     ended = call(

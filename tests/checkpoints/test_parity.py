@@ -31,7 +31,8 @@ THRESHOLDS = {
     "cub_inception_v3": [(0.28, 0.02), (0.17, 0.03), (0.47, 0.31)],
 }
 # The reference is one float32 computation, whose rounding CPUs with AVX512 come within 1e-4 of in every gradient. Others add up in
-# another order: on one with AVX2 single norms were 3.9e-4 away (VGG16), as exact ones are, too (float64: up to 5.8e-4, ResNet-50)
+# another order: on one with AVX2 single norms were 3.9e-4 away (VGG16), as exact ones are, too (float64: up to 5.8e-4, ResNet-50).
+# So does another number of threads: with one instead of two, 1.1e-4 (ResNet-50)
 OF_ONE_GRADIENT = 1e-4 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 1e-3
 LABELS = torch.tensor([3, 11])
 
@@ -56,6 +57,14 @@ def weights_by_name(shapes: dict[str, list[int]], seed: int = 0) -> dict[str, to
 
 def input_images(seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed + 1000).standard_normal((2, 3, 224, 224)).astype(np.float32))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=CASES)
