@@ -32,6 +32,7 @@ from spg_lightning.timing import (
 )
 
 PLAIN = "plain, 32-true"
+CONTIGUOUS = ", contiguous"  # ours, without channels last
 PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions round float32 to TF32 by themselves
 
 
@@ -51,9 +52,11 @@ def call_of(name, case, device):
         return plain(case, device)
     if name == PLAIN_EXACT:
         return without_tf32(plain(case, device))
-    return training(
-        module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
-    )
+    module = module_of(case).to(device)
+    if name.endswith(CONTIGUOUS):
+        module.network.to(memory_format=torch.contiguous_format)
+        module._inputs = module.network.stem.normalize
+    return training(module, case.precision, *photos(case.batch, case.size, case.num_classes, device))
 
 
 def without_tf32(call):
@@ -83,6 +86,8 @@ def measure(args, batch, device, rates):
         for compiled in (False, True) if args.compile else (False,):
             case = replace(base, precision=precision, compile=compiled)
             cases[case.name] = case
+        if args.contiguous:
+            cases[precision + CONTIGUOUS] = replace(base, precision=precision)
     calls = {name: call_of(name, case, device) for name, case in cases.items()}
     first = first_calls(calls, device)
     calls = {name: calls[name] for name in first}
@@ -97,7 +102,7 @@ def measure(args, batch, device, rates):
         memory = held.get(name) or alone(memory_alone, name, case)
         of = summary(took[name], took[next(iter(first))], batch)
         yield Row(
-            "train", case.stem, batch, name if name in (PLAIN, PLAIN_EXACT) else case.precision, case.compile, args.repeats, **of,
+            "train", case.stem, batch, case.precision if name == case.name else name, case.compile, args.repeats, **of,
             first_s=first[name], memory_mb=None if memory is None else memory / 1e6 / batch, gflops=flops / 1e9 / batch,
             matmul_share=flops / of["median_s"] / rates[case.precision],
         )  # fmt: skip
@@ -111,6 +116,7 @@ def main():
     parser.add_argument("--classes", type=int, default=200)
     parser.add_argument("--precision", nargs="+", default=[*PRECISIONS], choices=[*PRECISIONS])
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
+    parser.add_argument("--contiguous", action="store_true", help="ours without channels last, too")
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1, help="in a row a turn")
