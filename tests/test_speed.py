@@ -118,6 +118,18 @@ def test_bfloat16_counts_in_float32_and_keeps_channels_last():
     assert {weight.grad.dtype for weight in module.network.parameters()} == {torch.float32}
 
 
+def test_a_contiguous_step_is_the_same_step():
+    images, labels = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8), torch.tensor([0, 1])
+    totals, layouts = [], []
+    for channels_last in (True, False):
+        torch.manual_seed(0)
+        module = ours(*SMALL, "stem.dropout=0", f"module.channels_last={channels_last}").double()
+        module.network.b1.register_forward_hook(lambda _, __, out: layouts.append(out.is_contiguous()))
+        totals.append(module.loss(module(images), labels)["total"])
+    assert layouts == [False, True]
+    assert totals[0].item() == pytest.approx(totals[1].item(), rel=1e-12)
+
+
 class NoReading(TorchDispatchMode):
     """Fails where the host would wait for a device: it reads a value, a shape depends on one, or it sends one it has in a list."""
 

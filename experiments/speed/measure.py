@@ -32,7 +32,6 @@ from spg_lightning.timing import (
 )
 
 PLAIN = "plain, 32-true"
-CONTIGUOUS = ", contiguous"  # ours, without channels last
 PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions round float32 to TF32 by themselves
 
 
@@ -52,11 +51,9 @@ def call_of(name, case, device):
         return plain(case, device)
     if name == PLAIN_EXACT:
         return without_tf32(plain(case, device))
-    module = module_of(case).to(device)
-    if name.endswith(CONTIGUOUS):
-        module.network.to(memory_format=torch.contiguous_format)
-        module._inputs = module.network.stem.normalize
-    return training(module, case.precision, *photos(case.batch, case.size, case.num_classes, device))
+    return training(
+        module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
+    )
 
 
 def without_tf32(call):
@@ -87,7 +84,8 @@ def measure(args, batch, device, rates):
             case = replace(base, precision=precision, compile=compiled)
             cases[case.name] = case
         if args.contiguous:
-            cases[precision + CONTIGUOUS] = replace(base, precision=precision)
+            overrides = (*base.overrides, "module.channels_last=false")
+            cases[f"{precision}, contiguous"] = replace(base, precision=precision, overrides=overrides)
     calls = {name: call_of(name, case, device) for name, case in cases.items()}
     first = first_calls(calls, device)
     calls = {name: calls[name] for name in first}

@@ -89,7 +89,9 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     # how training photos were read: none are, here, and older checkpoints do not say
     trained.data.decode, trained.data.augment, trained.data.shards = "full", "workers", None
     trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
-    trained.module.compile, trained.module.optimizer, trained.module.schedule = False, None, None  # for training alone
+    # for training alone
+    trained.module.compile, trained.module.channels_last = False, True
+    trained.module.optimizer, trained.module.schedule = None, None
     nodes = OmegaConf.to_container(trained, resolve=True)
     assert isinstance(nodes, dict)
     refuse_foreign(nodes["module"], cfg.checkpoint)

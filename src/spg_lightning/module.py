@@ -45,6 +45,8 @@ class SPGModule(pl.LightningModule):
         score_map: "auto" for all that come with a forward, one name, or several.
         num_thresholds: of the localization metric.
         freeze: "none", or "a1" to hold the stem up to A1 still.
+        channels_last: how images and weights lie in memory while training; False for contiguous. Same numbers but for rounding,
+            and other dropout, which is drawn in that order.
         compile: the network's forward and backward by torch.compile, in training; evaluation is eager. Names of weights stay.
     """
 
@@ -58,6 +60,7 @@ class SPGModule(pl.LightningModule):
         score_map: str | Sequence[str],
         num_thresholds: int,
         freeze: str,
+        channels_last: bool,
         compile: bool,
     ) -> None:
         super().__init__()
@@ -65,8 +68,8 @@ class SPGModule(pl.LightningModule):
             raise UserError(f"module.freeze={freeze}: choose none or a1")
         if freeze == "a1":
             network.stem.freeze_a1()
-        # depthwise and dense convolutions are both faster with channels last, on the CPU, too
-        network = network.to(memory_format=torch.channels_last)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        network = network.to(memory_format=self.memory_format)
         if compile:
             compile_in_place(network)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
@@ -83,7 +86,7 @@ class SPGModule(pl.LightningModule):
         return self.network(self._inputs(images), branches)
 
     def _inputs(self, images: Tensor) -> Tensor:
-        return self.network.stem.normalize(images).contiguous(memory_format=torch.channels_last)
+        return self.network.stem.normalize(images).contiguous(memory_format=self.memory_format)
 
     def training_step(self, batch: Batch | None, batch_index: int) -> Tensor | None:
         """Return the total loss; None for a batch of broken photos alone."""

@@ -16,7 +16,7 @@ from spg_lightning.datamodule import ProcessSampler, SeededSampler
 from spg_lightning.resuming.csv_log import LastingCSVLogger
 from spg_lightning.resuming.files import keep
 from spg_lightning.resuming.noise import noise_state, restore_noise
-from spg_lightning.resuming.same_config import differences, lengths
+from spg_lightning.resuming.same_config import differences, lengths, other_noise
 from spg_lightning.resuming.stopping import Stopped, StopSignals
 
 
@@ -106,6 +106,12 @@ def test_what_may_differ():
     here = {"seed": 0, "trainer": {"max_epochs": 3, "devices": 2, "precision": "32-true"}, "output_dir": "b"}
     assert differences(there, here) == []
     assert lengths(there, here) == ["trainer.max_epochs=2 there, 3 here"]
+    assert other_noise(there, here) == []  # the module's keys are older than these configs
+    here["module"] = {"compile": True, "channels_last": True}
+    assert differences(there, here) == []
+    assert other_noise(there, here) == ["module.compile=False there, True here"]
+    here["module"] = {"compile": False, "channels_last": False}
+    assert other_noise(there, here) == ["module.channels_last=True there, False here"]
     here["trainer"]["precision"], here["seed"] = "16-mixed", 1
     assert differences(there, here) == ["seed=0 there, 1 here", "trainer.precision=32-true there, 16-mixed here"]
 

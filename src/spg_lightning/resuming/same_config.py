@@ -9,7 +9,7 @@ from spg_lightning.run_keys import HOW
 FREE = (
     *HOW, "output_dir", "logger", "callbacks", "trainer", "gallery_images", "report_images", "evaluate_weights",
     "data.num_workers", "data.worker_timeout",
-    "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
+    "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile", "module.channels_last",
 )  # fmt: skip
 # of the trainer's and the callbacks' keys those that do
 BOUND = (
@@ -23,7 +23,8 @@ BOUND = (
         )
     ),
 )  # fmt: skip
-NOISE = ("module.compile",)  # on or off: other random numbers for dropout
+# on or off: other random numbers for dropout; as they are in checkpoints from before the key
+NOISE = {"module.compile": False, "module.channels_last": True}
 LENGTH = ("dataset.max_epochs", "trainer.max_epochs", "trainer.max_steps")  # a run may be made longer
 
 
@@ -55,7 +56,11 @@ def lengths(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 def other_noise(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Return what lets a run go on well, but with other random numbers than the run that did not stop."""
     one, other = dict(leaves(there)), dict(leaves(here))
-    return [_said(key, one, other) for key in NOISE if bool(one.get(key)) != bool(other.get(key))]
+    return [
+        _said(key, NOISE | one, NOISE | other)
+        for key, default in NOISE.items()
+        if one.get(key, default) != other.get(key, default)
+    ]
 
 
 def _said(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:
