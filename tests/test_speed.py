@@ -55,6 +55,7 @@ def test_twenty_steps_have_the_losses_of_the_plain_step(stem, dtype, limit):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # eighty steps of ten seconds on two cores
 def test_twenty_steps_of_inception_v3_at_full_size():
     """On its own each training blows rounding up: ours goes no further from the plain one than another plain one does."""
     overrides = ("stem=inception_v3", "stem.weights=none")
