@@ -47,26 +47,30 @@ def plain(case, device):
 
 def call_of(name, case, device):
     """Return what is timed."""
-    if name == PLAIN:
-        return plain(case, device)
+    if name == PLAIN:  # as torch is set up: cuDNN does not try its algorithms
+        return with_cudnn(plain(case, device), benchmark=False)
     if name == PLAIN_EXACT:
-        return without_tf32(plain(case, device))
+        return with_cudnn(plain(case, device), benchmark=False, allow_tf32=False)
     return training(
         module_of(case).to(device), case.precision, *photos(case.batch, case.size, case.num_classes, device)
     )
 
 
-def without_tf32(call):
-    """Return a call whose convolutions multiply in float32 itself."""
+def with_cudnn(call, **flags):
+    """Return a call with switches of cuDNN of its own."""
+    cudnn = torch.backends.cudnn
 
-    def exact():
-        before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    def switched():
+        before = {name: getattr(cudnn, name) for name in flags}
         try:
+            for name, value in flags.items():
+                setattr(cudnn, name, value)
             return call()
         finally:
-            torch.backends.cudnn.allow_tf32 = before
+            for name, value in before.items():
+                setattr(cudnn, name, value)
 
-    return exact
+    return switched
 
 
 def memory_alone(name, case):

@@ -7,6 +7,7 @@ nothing is copied. It does what they do, in the order in which they do it:
 * every map is upsampled anew wherever it is needed: twice for B1, three times for B2;
 * masks are made image by image, in float32, with 255 for "ignored"; the host waits for the count of each;
 * the loss takes the pixels that are not ignored out of the batch by an index;
+* Inception's blocks average their input before the 1 x 1 convolution, as torchvision's do;
 * gradients are set to zero, parameters are updated one by one, and the host reads the loss at every step.
 
 The convolutions are our network's own modules in contiguous float32, so that both begin with the same weights.
@@ -16,8 +17,11 @@ stays with that image; in the authors' code it is carried over to the rest of th
 and divides by zero where every pixel of a batch is ignored; neither is copied.
 """
 
+from functools import partial
+
 import torch
 from torch.nn import functional as F
+from torchvision.models.inception import InceptionA, InceptionC
 
 IGNORED = 255.0
 FEW, SHARE = 30, 0.7  # an image with fewer foreground pixels gets 0.7 * its maximum as threshold
@@ -34,6 +38,10 @@ class PlainStep:
 
     def __init__(self, network, optimizer, thresholds):
         self.network = network.to(memory_format=torch.contiguous_format).train()
+        for block in self.network.stem.children():
+            for published in (InceptionA, InceptionC):
+                if isinstance(block, published):
+                    block._forward = partial(published._forward, block)
         self.optimizer = optimizer(self.network)
         for group in self.optimizer.param_groups:
             group["foreach"] = False  # PyTorch 0.3 updated one parameter after the other

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torchvision.models import inception_v3
+from torchvision.models.inception import InceptionA, InceptionC
 
 from spg_lightning.errors import UserError
 from spg_lightning.stems import EfficientNetLite0Stem, InceptionV3Stem
@@ -52,6 +53,27 @@ def test_inception_takes_torchvisions_weights_from_a_file(tmp_path):
     stem = InceptionV3Stem(28, str(tmp_path / "weights.pth"), HALF, HALF)
     for name, value in stem.state_dict().items():
         assert torch.equal(value, whole.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("Mixed_5b", InceptionA(192, 32)), ("Mixed_5d", InceptionA(288, 64)), ("Mixed_6c", InceptionC(768, 160))],
+)
+def test_inceptions_blocks_are_torchvisions(name, published):
+    """The mean is taken after the 1 x 1 convolution: the same features, gradients and batch statistics."""
+    ours = getattr(InceptionV3Stem(28, "none", HALF, HALF), name).double()
+    published = published.double()
+    published.load_state_dict(ours.state_dict())
+    images = torch.randn(2, ours.branch1x1.conv.in_channels, 7, 9, dtype=torch.float64)
+    seen = []
+    for block in (ours, published):
+        x = images.clone().requires_grad_()
+        out = block(x)
+        out.square().sum().backward()
+        gradients = [parameter.grad for parameter in block.parameters()]
+        seen.append([out, x.grad, *gradients, *block.state_dict().values()])
+    for one, other in zip(*seen, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_inception_off_line(monkeypatch, tmp_path, caplog):
