@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spg_lightning import UserError, build_module, build_network, compose, load_network, train
+from spg_lightning.benchmarking import Case, module_of
 from spg_lightning.build import build_data, build_trainer
 from spg_lightning.compiling import eager
 from spg_lightning.hardware import step_flops
@@ -21,6 +22,7 @@ from spg_lightning.progress import ProgressBar
 from spg_lightning.score_maps import look
 from spg_lightning.spg import masked_bce, spg_loss, upsampled_bce
 from spg_lightning.spg.score_maps import upsample
+from spg_lightning.timing import photos, training
 from tests.conftest import ROOT, TINY
 from tests.spg.test_losses import BANDS, LABELS, output
 from tests.trees import write_cub
@@ -183,6 +185,24 @@ def test_a_training_step_never_waits_for_the_device(cub, tmp_path, method):
     assert watched.steps == 3
     with pytest.raises(AssertionError), NoReading():
         torch.ones(()).item()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_a_step_on_a_gpu_never_waits(precision):
+    """As torch itself watches it; the step alone, without Lightning."""
+    device = torch.device("cuda:0")
+    module = module_of(Case("inception_v3", 4, precision, False, 224, 20, ())).to(device)
+    step = training(module, precision, *photos(4, 224, 20, device))
+    step()  # sends the normalisation, makes workspaces
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            loss = step()
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            loss.item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def weights_after(cub, folder, *overrides):
