@@ -38,6 +38,8 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("train", "trainer.max_epochs=0", "1 or more, or -1, null"),
         ("train", "trainer.limit_train_batches=0", "a whole number, or a share"),
         ("train", "trainer.limit_train_batches=1.5", "a whole number, or a share"),
+        ("train", "trainer.limit_val_batches=0", "a whole number, or a share"),
+        ("train", "trainer.limit_test_batches=0", "a whole number, or a share"),
         ("train", "+trainer.accumulate_grad_batches=0", "1 or more"),
         ("train", "checkpoint_every_steps=often", "1 or more, or auto"),
         ("train", "schedule.warmup_share=3", "from 0 to 1"),

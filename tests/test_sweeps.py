@@ -145,6 +145,34 @@ def test_a_failed_job_is_named_and_the_others_run(verb, pretend):
     assert "seed-0: finished before, skipped" in again.err
 
 
+def test_a_sweep_of_one_run_leaves_its_folder_to_it(verb, pretend, tmp_path):
+    """With nothing swept the only job's folder is the sweep's, and the job locks it."""
+    locks = []
+
+    def look(cfg):
+        locks.append(sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob(".lock")))
+        return 50.0
+
+    pretend(look)
+    outcome = verb("train", "-m", "seed=0", f"output_dir={tmp_path / 'sweep'}")
+    assert outcome.code == 0, outcome.err
+    assert locks == [["sweep/.jobs/.lock"]]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_ends_a_sweep_with_a_line(verb, pretend, tmp_path, name):
+    def stop(cfg):
+        if cfg.seed == 1:
+            os.kill(os.getpid(), getattr(signal, name))
+            time.sleep(5)
+        return 50.0
+
+    pretend(stop)
+    outcome = verb("train", "-m", "seed=0,1,2", f"output_dir={tmp_path / 'sweep'}")
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1].startswith("sweep stopped by hand after 1 trained")
+
+
 def test_nothing_of_another_run_is_overwritten(verb, pretend, tmp_path):
     pretend(lambda cfg: 0.0)
     there = f"output_dir={tmp_path / 'mine'}"

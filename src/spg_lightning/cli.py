@@ -25,12 +25,13 @@ from omegaconf.errors import OmegaConfBaseException
 import spg_lightning
 from spg_lightning.errors import UserError, find_user_error, first_line, nearest
 from spg_lightning.jobs import is_job_of_a_sweep, run_job, tell_the_sweep
-from spg_lightning.processes import is_main, let_the_cause_speak
+from spg_lightning.processes import is_main, let_the_cause_speak, started_again
 from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.stopping import Stopped
 from spg_lightning.sweeps import Sweep, plan, say
 
 T = TypeVar("T")
+END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # as Slurm and submitit say that time is up
 CONFIGS = "pkg://spg_lightning.conf"
 
 
@@ -62,10 +63,13 @@ def run(verb: str) -> None:
     if sweep is not None:
 
         def run_alone() -> int:
-            with alone_in(sweep.folder):
+            with alone_in(sweep.records):  # not its folder: with nothing swept that is its only job's, too
                 return _run_sweep(sweep)
 
         sys.exit(_guard(run_alone, debug))
+
+    if verb == "train":
+        _guard(lambda: _refuse_to_start_anew(sys.argv[1:]), debug)
 
     def task(cfg: DictConfig) -> None:
         try:
@@ -90,6 +94,15 @@ def run(verb: str) -> None:
         if not is_job_of_a_sweep() and is_main():  # the sweep itself has a line for this
             print("stopped by hand", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse_to_start_anew(arguments: list[str]) -> None:
+    """A run that Slurm or torchrun starts again goes on with its folder's checkpoint; one named after the time is not found."""
+    if started_again() and not any(word.startswith("output_dir=") for word in arguments):
+        raise UserError(
+            "Slurm or torchrun started this run again, but its folder was named after the time of day: give output_dir=<that "
+            "folder> resume=auto; and output_dir=<folder> to every job that may be stopped and started again"
+        )
 
 
 def _make_folder(word: str) -> None:
@@ -118,7 +131,7 @@ def _run_sweep(sweep: Sweep) -> int:
     sys.argv[1:] = sweep.arguments
     sweep.begin()
     before = os.environ.get("HYDRA_FULL_ERROR")
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.signal(number, stop) for number in END}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise, not to report and exit
     code = 0
     try:

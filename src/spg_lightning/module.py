@@ -1,5 +1,6 @@
 """The LightningModule: calls network, loss and metrics, and logs. Nothing else."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,8 +113,8 @@ class SPGModule(pl.LightningModule):
         """Return the optimizer and its schedule, one factor a step."""
         optimizer = self.optimizer(self.network)
         total = int(self.trainer.estimated_stepping_batches)
-        epochs = self.trainer.max_epochs or 1
-        scheduler = self.schedule(optimizer, total_steps=total, steps_per_epoch=max(total // max(epochs, 1), 1))
+        an_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        scheduler = self.schedule(optimizer, total_steps=total, steps_per_epoch=max(an_epoch, 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:

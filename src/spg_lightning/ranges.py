@@ -60,7 +60,7 @@ RULES: dict[str, Rule] = {
     "trainer.max_steps": LENGTH,
     "trainer.accumulate_grad_batches": POSITIVE,
     "trainer.log_every_n_steps": COUNT,
-    "trainer.limit_train_batches": SOME,
+    **{f"trainer.limit_{part}_batches": SOME for part in ("train", "val", "test")},
     "trainer.num_nodes": POSITIVE,
     "gallery_images": COUNT,
     "report_images": COUNT,

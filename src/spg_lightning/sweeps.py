@@ -57,7 +57,7 @@ class Sweep:
     def begin(self) -> None:
         """Forget what became of an earlier call's jobs."""
         self.records.mkdir(parents=True, exist_ok=True)
-        for file in self.records.iterdir():
+        for file in self.records.glob("[!.]*"):  # not the lock
             file.unlink()
 
     @property

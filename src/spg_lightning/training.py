@@ -31,7 +31,17 @@ from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.csv_log import LastingCSVLogger
-from spg_lightning.resuming.files import BEFORE_LAST, Position, bring_best, drop_damaged, find, last_good, set_aside
+from spg_lightning.resuming.files import (
+    BEFORE_LAST,
+    LAST,
+    Position,
+    bring,
+    drop_damaged,
+    find,
+    is_of,
+    last_good,
+    set_aside,
+)
 from spg_lightning.resuming.finite import Finite
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
@@ -106,7 +116,9 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     # "auto" would mean another one on another machine
     plain["trainer"]["precision"], plain["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
     checkpoints = folder / "checkpoints"
-    resume = "auto" if cfg.resume is None and started_again() else cfg.resume
+    resume = cfg.resume
+    if started_again() and (resume is None or last_good(checkpoints) is not None):
+        resume = "auto"  # also of a run that began with resume=<file>: it has come further
     position = find(resume, checkpoints, {str(key): value for key, value in plain.items()})
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -133,9 +145,7 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     if position is not None:
         _go_on(position, trainer, data)
     if is_main():  # not before all is known to be well: a mistake in the command is not to cost the run that was here
-        if position is None:
-            is_finished(folder, cfg)  # or raises, where it is of another config
-        _take_over(folder, plain, position)
+        _take_over(folder, cfg, plain, position)
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -157,7 +167,9 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
             # into the weights that were measured: a threshold is theirs alone
             add_localization(checkpoint, evaluation.score_map, evaluation.threshold)
             with as_evaluated(trainer, module.network):
-                _report(cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs)
+                _report(
+                    cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs, checkpoint.stem,
+                )  # fmt: skip
             (checkpoints / BEFORE_LAST).unlink(missing_ok=True)  # the last one stays, for more epochs
         failed = False
     except BaseException:
@@ -181,6 +193,7 @@ def _report(
     fit_seconds: float,
     trainer: pl.Trainer,
     legs: list[int],
+    weights: str,
 ) -> None:
     module.network.eval()  # Lightning has put it back into training mode, in which pictures would be others
     for logger in trainer.loggers:
@@ -195,7 +208,7 @@ def _report(
         )  # fmt: skip
     facts = provenance(
         cfg.seed, started, trainer.strategy.root_device, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
-        photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
+        weights=weights, photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
         resumed_after_steps=legs,
     )  # fmt: skip
     title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
@@ -225,17 +238,18 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
             logger.go_on_from(position.step)
 
 
-def _take_over(folder: Path, plain: dict[Any, Any], position: Position | None) -> None:
+def _take_over(folder: Path, cfg: DictConfig, plain: dict[Any, Any], position: Position | None) -> None:
     """Make a folder this run's own: what an earlier one left there must not pass for this one's."""
     checkpoints = folder / "checkpoints"
-    if position is None:
-        set_aside(checkpoints)
-        for name in ("best.ckpt", "last.ckpt"):
+    if position is None or not is_of(position.path, checkpoints):
+        if not is_finished(folder, cfg):  # or raises, where it is of another config; the same is made again
+            set_aside(checkpoints)
+        for name in ("best.ckpt", "last.ckpt", LAST, BEFORE_LAST):
             (checkpoints / name).unlink(missing_ok=True)
-    else:
-        bring_best(position.path, checkpoints)
-        if position.path.resolve() == (checkpoints / BEFORE_LAST).resolve():
-            drop_damaged(checkpoints)
+        if position is not None:
+            bring(position.path, checkpoints)
+    elif position.path.resolve() == (checkpoints / BEFORE_LAST).resolve():
+        drop_damaged(checkpoints)
     for name in ("provenance.json", "metrics.json"):  # they say that the run of this config.yaml is finished
         (folder / name).unlink(missing_ok=True)
     OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
@@ -254,8 +268,15 @@ def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
     """Write the last weights; return the file of those that are asked for."""
     last, best = folder / "last.ckpt", folder / "best.ckpt"
     trainer.save_checkpoint(last)
-    # too few steps for a validation, or the callback was taken out
-    path = best if which == "best" and trainer.strategy.broadcast(best.is_file()) else last
+    path = last
+    if which == "best":
+        if trainer.strategy.broadcast(best.is_file()):
+            path = best
+        else:
+            log.warning(
+                "evaluate_weights=best: no validation has written %s (too few steps, or callbacks.best=null); "
+                "the last weights are evaluated", best,
+            )  # fmt: skip
     return Path(trainer.strategy.broadcast(str(path)))  # torchrun's processes name their own folders, by the second
 
 

@@ -51,14 +51,17 @@ def test_a_second_run_is_kept_out_until_the_first_is_dead(holder, tmp_path):
 
 def test_training_and_sweeps_are_kept_out(holder, tmp_path, verb):
     process, _ = holder
-    for more in ([f"output_dir={tmp_path / 'run'}"], ["-m", "seed=0,1", f"output_dir={tmp_path / 'run'}"]):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/.jobs").symlink_to(tmp_path / "run")  # the folder that is held
+    for more in ([f"output_dir={tmp_path / 'run'}"], ["-m", "seed=0,1", f"output_dir={tmp_path / 'sweep'}"]):
         outcome = verb("train", *more)
         assert outcome.code == 1
         assert re.search(
-            f"^error: \\S*run: another run \\(process {process.pid} on .*\n$", outcome.err, re.MULTILINE
+            f"^error: \\S*(run|.jobs): another run \\(process {process.pid} on .*\n$", outcome.err, re.MULTILINE
         ), outcome.err
         assert outcome.err.count("error:") == 1
-    assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"], "nothing was written there"
+    for folder, holds in (("run", [".lock"]), ("sweep", [".jobs"])):
+        assert [file.name for file in (tmp_path / folder).iterdir()] == holds, "nothing was written there"
 
 
 def test_nothing_of_it_stays(tmp_path):

@@ -109,6 +109,37 @@ def test_a_longer_run_says_what_becomes_of_the_schedule(cub, whole, tmp_path, ca
     assert_same(tmp_path / "two", tmp_path / "three")
 
 
+@pytest.mark.parametrize(
+    "limit", ["trainer.max_epochs=1", "trainer.max_steps=4", "dataset.max_epochs=1 trainer.max_epochs=1"]
+)
+def test_a_limit_that_was_passed_costs_nothing(cub, tmp_path, limit):
+    """Lightning refuses to go on so; by then what says that a run is finished would have been taken away."""
+    run(cub, tmp_path, "trainer.max_epochs=2")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    with pytest.raises(UserError, match=r"trainer.max_\w+=\d, but .*resume.ckpt has come to step 6, after 2 epochs"):
+        run(cub, tmp_path, *limit.split(), "resume=auto")
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+
+
+def test_into_a_folder_that_holds_another_run(cub, whole, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(8), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, *dies(4), "dataset.lr=0.01", "checkpoint_every_steps=1")
+    with pytest.raises(Died):  # a third run stays, too
+        run(cub, second, *dies(5), "dataset.lr=0.1", "checkpoint_every_steps=1")
+    run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}")
+    assert_same(second, whole)
+    left = {
+        name: torch.load(second / "checkpoints" / name, weights_only=True)["spg_lightning"]["config"]["dataset"]["lr"]
+        for name in ("abandoned.ckpt", "abandoned.best.ckpt", "abandoned-2.ckpt", "abandoned-2.best.ckpt")
+    }
+    assert list(left.values()) == [0.01, 0.01, 0.1, 0.1]
+    with pytest.raises(UserError, match="finished run of another config"):
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", "gallery_images=1")
+
+
 def test_what_is_damaged_or_of_another_run(cub, tmp_path, caplog):
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(4), "checkpoint_every_steps=1")
@@ -206,6 +237,26 @@ def test_started_again_by_slurm_it_goes_on(cub, whole, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "provenance.json").read_text())["resumed_after_steps"] == [4]
 
 
+def test_started_again_it_does_not_go_back_to_where_it_was_told_to_begin(cub, whole, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(3), "checkpoint_every_steps=1")
+    told = f"resume={first / 'checkpoints/resume.ckpt'}"
+    with pytest.raises(Died):
+        run(cub, second, told, *dies(8), "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, second, told)
+    assert_same(second, whole)
+    assert json.loads((second / "provenance.json").read_text())["resumed_after_steps"] == [2, 7]
+
+
+def test_started_again_without_a_folder_of_its_own(verb, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    outcome = verb("train")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: Slurm or torchrun started this run again, but its folder was named after")
+
+
 def test_checkpoints_take_a_share_of_the_time(tmp_path, monkeypatch):
     now, saved = [0.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -236,6 +287,11 @@ def test_a_finished_run_of_another_config_is_not_overwritten(cub, tmp_path):
     run(
         cub, tmp_path, "trainer.max_epochs=1", "trainer.precision=auto", "data.num_workers=auto"
     )  # the same: made again
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "resume.ckpt",
+    ]
 
 
 def test_a_signal_that_python_lost_ends_the_run_at_the_next_look(cub, whole, tmp_path, monkeypatch):
@@ -328,3 +384,29 @@ def test_a_loss_that_is_no_number(cub, tmp_path):
     good = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True) if "good checkpoint is" in said else None
     for value in good["state_dict"].values() if good else ():
         assert value.isfinite().all()
+
+
+def test_weights_that_are_no_numbers_are_met_before_a_validation(cub, tmp_path):
+    """Else it would be told as a photo's map that is no number."""
+    spoils = "+callbacks.spoils._target_=tests.resuming.helpers.Spoils"
+    with pytest.raises(UserError, match=r"^network.a4.weight is no longer finite at step 3; .*lower dataset.lr"):
+        run(cub, tmp_path, spoils)
+
+
+def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path):
+    steps = (
+        "schedule=step",
+        "schedule.every_epochs=1",
+        "schedule.factor=0.1",
+        "trainer.max_epochs=100",
+        "trainer.max_steps=5",
+    )
+    run(cub, tmp_path, *steps)
+    (schedule,) = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"]
+    assert min(schedule["_last_lr"]) == pytest.approx(0.1 * 0.001)  # after five steps, three an epoch
+
+
+def test_the_best_that_there_is_not(cub, tmp_path, caplog):
+    run(cub, tmp_path, "evaluate_weights=best", "callbacks.best=null", "trainer.max_epochs=1")
+    assert "evaluate_weights=best: no validation has written" in caplog.text
+    assert json.loads((tmp_path / "provenance.json").read_text())["weights"] == "last"

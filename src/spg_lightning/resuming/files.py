@@ -3,6 +3,7 @@
 import logging
 import shutil
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ from spg_lightning.atomic import atomically
 from spg_lightning.checkpoints.store import KEY, read_whole
 from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError
-from spg_lightning.resuming.same_config import differences, lengths, other_noise
+from spg_lightning.resuming.same_config import differences, lengths, other_noise, reached
 
 log = logging.getLogger(__name__)
 
-LAST, BEFORE_LAST, ABANDONED, DAMAGED = (
-    "resume.ckpt", "resume.previous.ckpt", "abandoned.ckpt", "damaged.ckpt",
-)  # fmt: skip
-BEST, ABANDONED_BEST = "best.ckpt", "abandoned.best.ckpt"
+LAST, BEFORE_LAST, DAMAGED, BEST = "resume.ckpt", "resume.previous.ckpt", "damaged.ckpt", "best.ckpt"
+LOG = "metrics.csv"  # in the run folder
+# abandoned.ckpt, abandoned-2.ckpt, ...; beside each its best and its log: abandoned.best.ckpt, abandoned.metrics.csv
+ABANDONED = "abandoned"
 STATE = "resume"  # the part of a checkpoint that no other checkpoint has
 
 
@@ -62,23 +63,36 @@ def set_aside(folder: Path) -> None:
     found = last_good(folder)
     if found is None:
         return
-    found.replace(folder / ABANDONED)
+    names = (f"{ABANDONED}{f'-{number}' if number > 1 else ''}.ckpt" for number in count(1))
+    aside = next(folder / name for name in names if not (folder / name).exists())
+    found.replace(aside)
     (folder / BEFORE_LAST).unlink(missing_ok=True)
-    (folder / ABANDONED_BEST).unlink(missing_ok=True)
-    if (folder / BEST).is_file():
-        (folder / BEST).replace(folder / ABANDONED_BEST)
-    log.warning("an earlier run was here; it can be gone on with by resume=%s", folder / ABANDONED)
+    for here, there in zip(_beside(folder / LAST), _beside(aside), strict=True):
+        there.unlink(missing_ok=True)  # of one that the user has taken away
+        if here.is_file():
+            here.replace(there)
+    log.warning("an earlier run was here; it can be gone on with by resume=%s", aside)
 
 
-def bring_best(position: Path, folder: Path) -> None:
-    """Let `best.ckpt` in `folder` be the best of the run that goes on, which may have lain elsewhere."""
-    best = position.with_name(ABANDONED_BEST if position.name == ABANDONED else BEST)
-    if best.resolve() == (folder / BEST).resolve():
-        return
-    (folder / BEST).unlink(missing_ok=True)
-    if best.is_file():
-        with best.open("rb") as there, atomically(folder / BEST) as here:
-            shutil.copyfileobj(there, here)
+def _beside(position: Path) -> tuple[Path, Path]:
+    """Return where the best checkpoint and the log lie of the run that goes on with this one."""
+    if position.name.startswith(ABANDONED):
+        return position.with_suffix(".best.ckpt"), position.with_suffix(f".{LOG}")
+    return position.with_name(BEST), position.parent.parent / LOG
+
+
+def is_of(position: Path, folder: Path) -> bool:
+    """Tell whether a checkpoint is one of the run whose checkpoints are in `folder`, and not set aside."""
+    return position.resolve() in ((folder / name).resolve() for name in (LAST, BEFORE_LAST))
+
+
+def bring(position: Path, folder: Path) -> None:
+    """Copy the best checkpoint and the log of the run that goes on to where they are from now on: beside `folder`'s others."""
+    for there, here in zip(_beside(position), _beside(folder / LAST), strict=True):
+        here.unlink(missing_ok=True)
+        if there.is_file():
+            with there.open("rb") as old, atomically(here) as new:
+                shutil.copyfileobj(old, new)
 
 
 def drop_damaged(folder: Path) -> None:
@@ -113,6 +127,10 @@ def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position |
             "give the same overrides, or choose another folder with output_dir=..., or start anew with resume=null"
         )
     state = checkpoint[STATE]
+    if limit := reached(config, state["epoch"] + (state["batch"] > 0), state["step"]):
+        raise UserError(
+            f"{limit}, but {path} has come to step {state['step']}, {_epochs(state)}; give no less than that"
+        )
     log.info("goes on after step %d (epoch %d, batch %d): %s", state["step"], state["epoch"], state["batch"], path)
     if longer := lengths(there, config):
         log.warning("%s: from here on the schedule follows the new length", longer[0])
@@ -152,6 +170,10 @@ def _read(path: Path) -> dict[str, Any]:
     if STATE not in checkpoint:
         raise UserError(f"{path} holds weights, not how to go on; give a run's checkpoints/{LAST}, or resume=auto")
     return checkpoint
+
+
+def _epochs(state: dict[str, Any]) -> str:
+    return f"in epoch {state['epoch'] + 1}" if state["batch"] else f"after {state['epoch']} epochs"
 
 
 def _more(other: list[str]) -> str:

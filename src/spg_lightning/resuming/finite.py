@@ -38,13 +38,17 @@ class Finite(pl.Callback):
             self._look(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Look before anything is counted with the weights."""
+        """Look before anything is counted with the weights: a loss may be finite, and the update after it not."""
         self._look(trainer)
+        self._look_at_weights(trainer, module.state_dict())
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let no checkpoint be written that holds what is no number."""
         self._look(trainer)
-        for name, value in checkpoint["state_dict"].items():
+        self._look_at_weights(trainer, checkpoint["state_dict"])
+
+    def _look_at_weights(self, trainer: pl.Trainer, weights: Mapping[str, Tensor]) -> None:
+        for name, value in weights.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise UserError(
                     f"{name} is no longer finite at step {trainer.global_step}; {self._way_out()}, or set "

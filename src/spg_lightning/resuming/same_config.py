@@ -53,6 +53,21 @@ def lengths(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     return [_said(key, one, other) for key in LENGTH if one.get(key) != other.get(key)]
 
 
+def reached(config: dict[str, Any], epochs: int, steps: int) -> str:
+    """Return, as `key=value`, the limit that a run has already gone beyond; nothing where it may go on, or has just ended.
+
+    Args:
+        config: whose limits.
+        epochs: that were begun.
+        steps: that were made.
+    """
+    for name, made in (("max_epochs", epochs), ("max_steps", steps)):
+        limit = config["trainer"].get(name)
+        if limit not in (None, -1) and made > limit:
+            return f"trainer.{name}={limit}"
+    return ""
+
+
 def other_noise(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Return what lets a run go on well, but with other random numbers than the run that did not stop."""
     one, other = dict(leaves(there)), dict(leaves(here))
