@@ -81,7 +81,8 @@ def test_masks_give_pxap(verb, tmp_path):
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert 30 < metrics["test/pxap"] <= 100
-    assert set(metrics) == {"test/num_images", "test/pxap"}
+    assert set(metrics) == {"test/num_images", "test/num_boxed", "test/pxap"}
+    assert metrics["test/num_boxed"] == 0
     # half of the images ignore what is no object: nothing there is background
     assert (tree / "out" / "scores_report.html").is_file()
 

@@ -1,5 +1,6 @@
 """What counts mean: score map and threshold chosen on val and applied to test, floors beside them, results by image."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from spg_lightning.localization.floors import floors
 from spg_lightning.localization.metrics import Curves, summarize
 from spg_lightning.localization.pixels import pixel_average_precision
 from spg_lightning.localization.scan import Scan, box_in_photo
+
+log = logging.getLogger(__name__)
 
 Boxes = Sequence[Int[np.ndarray, "_ 4"]]
 USUAL_THRESHOLD = 0.2  # where nothing tells a better one: class activation maps' own (Zhou et al., 2016)
@@ -41,7 +44,8 @@ class Evaluation:
 
     Attributes:
         score_map: of the smallest error on val, among those evaluated, see `choose_map`; "" for maps from elsewhere.
-        threshold: of that map, on val; where there is no val, the best on test itself; without boxes `USUAL_THRESHOLD`.
+        threshold: of that map, on val; where there is no val, the best on test itself. `USUAL_THRESHOLD` where there is a val,
+            but without boxes, and where there are no boxes at all.
         per_map: score map -> "<split>/<name>" -> number.
         floors: "test/floor_..." -> number.
         curves: split -> score map -> counts at all thresholds.
@@ -116,12 +120,15 @@ def conclude(
         per_map[name] = {**of_val, **of_test}
     boxed = {split: [boxes for boxes in of_split if len(boxes)] for split, of_split in truth.items()}
     blind = floors(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
-    known = ("threshold", "threshold_oracle")
+    if val and any(curves.num_boxed for curves in test.values()) and not val[chosen].num_boxed:
+        log.warning(
+            "the val photos have no boxes: nothing is chosen on test instead; boxes are drawn at the usual threshold %g, and "
+            "only oracle numbers are given. Give some val photos boxes",
+            USUAL_THRESHOLD,
+        )
     return Evaluation(
         score_map=chosen,
-        threshold=next(
-            (per_map[chosen][f"test/{k}"] for k in known if f"test/{k}" in per_map[chosen]), USUAL_THRESHOLD
-        ),
+        threshold=per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", USUAL_THRESHOLD),
         per_map=per_map,
         floors={f"test/{name}": value for name, value in blind.items()},
         curves={"val": val, "test": test} if val else {"test": test},

@@ -174,7 +174,7 @@ def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
     thresholds. Without `val` there are only the latter. What cannot be known is left out: box metrics without boxes,
     classification and top-1 / top-5 localization errors without predicted classes, PxAP without masks.
     """
-    out = {"num_images": float(test.num_images)}
+    out = {"num_images": float(test.num_images), "num_boxed": float(test.num_boxed)}
     right = {1: (test.num_classified, test.top1), 5: (test.num_ranked, test.top5)}
     known = [k for k, (count, _) in right.items() if 0 < count == test.num_images]
     out |= {f"cls_top{k}_error": 100 - 100 * right[k][1] / test.num_images for k in known}

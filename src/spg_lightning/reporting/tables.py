@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spg_lightning.results import Evaluation
+from spg_lightning.results import Evaluation, localization_error
 
 COLUMNS = {
     "gt_known_error": "GT-known\nerror",
@@ -52,6 +52,14 @@ class Figures:
     note: str
 
 
+def _chosen_on_val(evaluation: Evaluation) -> dict[str, bool]:
+    of_val = [localization_error(curves) for curves in evaluation.curves["val"].values()]
+    return {
+        "map (*)": len(of_val) > 1 and of_val[0] is not None,
+        "threshold": "test/threshold" in evaluation.per_map[evaluation.score_map],
+    }
+
+
 def figures_of(evaluation: Evaluation) -> Figures:
     """Return a row a score map, then the floors; columns nobody has a number for are left out."""
     has_val = "val" in evaluation.curves
@@ -83,8 +91,13 @@ def figures_of(evaluation: Evaluation) -> Figures:
     if not columns:
         note = f"Neither boxes nor masks: localization is not measured; boxes are drawn at the usual threshold {evaluation.threshold:g}."
     elif has_val:
-        chosen = "Map (*) and threshold" if len(evaluation.per_map) > 1 else "Threshold"
-        note += f" {chosen} chosen on val; oracle: threshold chosen on test itself."
+        chosen = [text for text, is_so in _chosen_on_val(evaluation).items() if is_so]
+        if chosen:
+            note += f" {' and '.join(chosen).capitalize()} chosen on val."
+        if "test/threshold" not in numbers:
+            note += f" Val has no boxes: boxes are drawn at the usual threshold {evaluation.threshold:g}."
+        if "test/threshold_oracle" in numbers:
+            note += " Oracle: threshold chosen on test itself."
     elif "test/threshold_oracle" in numbers:
         note += " Oracle: each column's threshold is chosen on these images themselves, as papers do."
     return Figures(lead, ["test" if has_val else "", *columns.values()], rows, note)
