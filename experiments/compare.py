@@ -18,7 +18,7 @@ from spg_lightning.build import build_data, load_network
 from spg_lightning.cli import compose
 from spg_lightning.reporting.comparison import Column, write_comparison
 from spg_lightning.reporting.gallery import title_of
-from spg_lightning.study.presets import TITLES
+from spg_lightning.study.presets import TITLES, choices
 
 METHODS = ("spg_plain", "spg")  # compared by default
 
@@ -42,7 +42,7 @@ def columns_of(folder: Path, title: str) -> list[Column]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=[*TITLES], metavar="METHOD")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=sorted(choices("method")), metavar="METHOD")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--photos", type=int, default=8, help="columns of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
@@ -52,7 +52,9 @@ def main() -> None:
         folders = {method: run(method, seed, args.output, args.overrides) for method in args.methods}
         data = build_data(compose("train", [*args.overrides, f"seed={seed}", f"output_dir={args.output}"]))
         data.setup()
-        columns = [column for method, folder in folders.items() for column in columns_of(folder, TITLES[method])]
+        columns = [
+            column for method, folder in folders.items() for column in columns_of(folder, TITLES.get(method, method))
+        ]
         write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos, row_a_method=True)
     report(compose("report", [f"runs={args.output}", "per_map=true"]))
     print(f"pictures: {args.output}/comparison_seed{args.seeds[0]}.png, {args.output}/*/gallery/overview.png")

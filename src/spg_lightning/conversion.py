@@ -21,18 +21,20 @@ def convert(cfg: DictConfig) -> Path:
 
     Raises:
         UserError: the source is missing, holds more than weights, or does not fit the layout; an output without the ending
-            .safetensors; class names that are not as many as the checkpoint's classes.
+            .safetensors; class names that are not as many as the checkpoint's classes; a score map without a threshold, or the reverse.
     """
     output = Path(cfg.output).expanduser()
     if output.suffix != ".safetensors":
         raise UserError(f"output={cfg.output}: name a .safetensors file")
+    if (cfg.get("score_map") is None) != (cfg.threshold is None):
+        raise UserError("score_map= and threshold= belong together: a threshold is one map's; give both or neither")
     state_dict = read_state_dict(cfg.source)
     layout = str(cfg.layout)
     num_classes = count_classes(state_dict, layout)
     names = _class_names(cfg.class_names, num_classes)
     network = import_published(state_dict, layout, num_classes, int(cfg.map_size))
     description = Description(_config(cfg, layout), names, int(cfg.crop), {})
-    if cfg.get("score_map") is not None and cfg.threshold is not None:
+    if cfg.get("score_map") is not None:
         description.localization.update(score_map=str(cfg.score_map.name), threshold=float(cfg.threshold))
     output.parent.mkdir(parents=True, exist_ok=True)
     write_weights(output, description, network.state_dict())

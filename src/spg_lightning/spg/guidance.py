@@ -106,7 +106,7 @@ def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[st
 
 
 def direct(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str, Mask]:
-    """Attention teaches both B2 and B1 (ablation of table 4), each with its own band; arguments and C as in the cascade."""
+    """Attention teaches both B2 and B1 (the paper's ablation, section 4.3), each with its own band; arguments and C as in the cascade."""
     return {
         "b2": ternary_mask(attention, thresholds.b2),
         "b1": ternary_mask(attention, thresholds.b1),
