@@ -32,6 +32,8 @@ from spg_lightning.sweeps import Sweep, plan, say
 
 T = TypeVar("T")
 END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # as Slurm and submitit say that time is up
+HELP = ("--help", "-h", "--hydra-help", "--info", "-i")
+ONLY_LOOKS = (*HELP, "--cfg", "-c")  # nothing is run
 CONFIGS = "pkg://spg_lightning.conf"
 
 
@@ -98,7 +100,8 @@ def run(verb: str) -> None:
 
 def _refuse_to_start_anew(arguments: list[str]) -> None:
     """A run that Slurm or torchrun starts again goes on with its folder's checkpoint; one named after the time is not found."""
-    if started_again() and not any(word.startswith("output_dir=") for word in arguments):
+    keys = {word.lstrip("+").split("=")[0] for word in arguments}
+    if started_again() and not keys & {"output_dir", "hydra.run.dir", *ONLY_LOOKS}:
         raise UserError(
             "Slurm or torchrun started this run again, but its folder was named after the time of day: give output_dir=<that "
             "folder> resume=auto; and output_dir=<folder> to every job that may be stopped and started again"
@@ -213,7 +216,7 @@ def _check_overrides(verb: str, arguments: list[str], debug: bool) -> Sweep | No
         the sweep that the command line asks for, None for a single run.
     """
     words = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    if any(word.split("=")[0] in ("--help", "-h", "--hydra-help", "--info", "-i") for word in arguments):
+    if any(word.split("=")[0] in HELP for word in arguments):
         return None
     try:
         parsed = OverridesParser.create().parse_overrides(words)

@@ -113,6 +113,7 @@ class SPGModule(pl.LightningModule):
         """Return the optimizer and its schedule, one factor a step."""
         optimizer = self.optimizer(self.network)
         total = int(self.trainer.estimated_stepping_batches)
+        self.trainer.fit_loop.setup_data()  # without a limit of epochs Lightning has not counted the batches yet
         an_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         scheduler = self.schedule(optimizer, total_steps=total, steps_per_epoch=max(an_epoch, 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -34,7 +34,7 @@ NOT_NEGATIVE: Rule = (lambda value: _number(value) and value >= 0, "choose a num
 # of batches: 0.5 is half of them, 5 five; True would be one
 SOME = (
     lambda value: _number(value) and value > 0 and (_whole(value) or value <= 1),
-    "choose a whole number, or a share up to 1.0",
+    "choose a whole number, 1 or more, or a share above 0 and up to 1.0",
 )
 LENGTH = _one_of_or((-1, None), POSITIVE)
 

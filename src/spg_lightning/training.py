@@ -30,18 +30,20 @@ from spg_lightning.reporting.report import write_evaluation
 from spg_lightning.reporting.views import views
 from spg_lightning.results import Evaluation
 from spg_lightning.resuming.alone import alone_in
+from spg_lightning.resuming.best import BestCheckpoint
 from spg_lightning.resuming.csv_log import LastingCSVLogger
 from spg_lightning.resuming.files import (
     BEFORE_LAST,
-    LAST,
     Position,
     bring,
     drop_damaged,
     find,
     is_of,
     last_good,
+    needs,
     set_aside,
-)
+    throw_away,
+)  # fmt: skip
 from spg_lightning.resuming.finite import Finite
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
@@ -117,8 +119,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     plain["trainer"]["precision"], plain["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
     checkpoints = folder / "checkpoints"
     resume = cfg.resume
-    if started_again() and (resume is None or last_good(checkpoints) is not None):
-        resume = "auto"  # also of a run that began with resume=<file>: it has come further
+    if started_again() and (resume is None or _began_with(resume, folder)):
+        resume = "auto"  # it has come further
     position = find(resume, checkpoints, {str(key): value for key, value in plain.items()})
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -144,8 +146,9 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     trainer.strategy.checkpoint_io = WholeFiles()
     if position is not None:
         _go_on(position, trainer, data)
+    made_again = None
     if is_main():  # not before all is known to be well: a mistake in the command is not to cost the run that was here
-        _take_over(folder, cfg, plain, position)
+        made_again = _take_over(folder, cfg, plain, position)
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -171,6 +174,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
                     cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.legs, checkpoint.stem,
                 )  # fmt: skip
             (checkpoints / BEFORE_LAST).unlink(missing_ok=True)  # the last one stays, for more epochs
+            if made_again is not None:
+                throw_away(made_again)
         failed = False
     except BaseException:
         end_other_processes(trainer)
@@ -238,21 +243,39 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
             logger.go_on_from(position.step)
 
 
-def _take_over(folder: Path, cfg: DictConfig, plain: dict[Any, Any], position: Position | None) -> None:
-    """Make a folder this run's own: what an earlier one left there must not pass for this one's."""
+def _began_with(resume: str, folder: Path) -> bool:
+    """Tell whether it is a run that began with this checkpoint whose own ones are in the folder."""
+    there = folder / "config.yaml"
+    return (
+        last_good(folder / "checkpoints") is not None
+        and there.is_file()
+        and OmegaConf.select(OmegaConf.load(there), "resume") == resume
+    )
+
+
+def _take_over(folder: Path, cfg: DictConfig, plain: dict[Any, Any], position: Position | None) -> Path | None:
+    """Make a folder this run's own: what an earlier one left there must not pass for this one's.
+
+    Returns:
+        what was set aside of a finished run of the same config, which nobody needs when it has been made again.
+    """
     checkpoints = folder / "checkpoints"
+    finished, aside = False, None
     if position is None or not is_of(position.path, checkpoints):
-        if not is_finished(folder, cfg):  # or raises, where it is of another config; the same is made again
-            set_aside(checkpoints)
-        for name in ("best.ckpt", "last.ckpt", LAST, BEFORE_LAST):
-            (checkpoints / name).unlink(missing_ok=True)
-        if position is not None:
-            bring(position.path, checkpoints)
+        path = None if position is None else position.path
+        finished = is_finished(folder, cfg)  # or raises, where it is of another config
+        aside = set_aside(checkpoints, path)
+        for name in ("best.ckpt", "last.ckpt"):
+            if not needs(path, checkpoints / name):
+                (checkpoints / name).unlink(missing_ok=True)
+        if path is not None:
+            bring(path, checkpoints)
     elif position.path.resolve() == (checkpoints / BEFORE_LAST).resolve():
         drop_damaged(checkpoints)
     for name in ("provenance.json", "metrics.json"):  # they say that the run of this config.yaml is finished
         (folder / name).unlink(missing_ok=True)
     OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
+    return aside if finished else None
 
 
 def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:
@@ -270,7 +293,8 @@ def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
     trainer.save_checkpoint(last)
     path = last
     if which == "best":
-        if trainer.strategy.broadcast(best.is_file()):
+        writes = any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if trainer.strategy.broadcast(writes and best.is_file()):
             path = best
         else:
             log.warning(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from spg_lightning import UserError
+from spg_lightning.module import SPGModule
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
 from tests.resuming.helpers import Died, assert_same, dies, run, weights
@@ -250,8 +252,21 @@ def test_started_again_it_does_not_go_back_to_where_it_was_told_to_begin(cub, wh
     assert json.loads((second / "provenance.json").read_text())["resumed_after_steps"] == [2, 7]
 
 
+def test_started_again_before_it_had_begun(cub, whole, tmp_path, monkeypatch):
+    """What lies in its folder is another run's."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(5), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, *dies(5), "dataset.lr=0.5", "schedule=constant", "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}")
+    assert_same(second, whole)
+
+
 def test_started_again_without_a_folder_of_its_own(verb, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    assert verb("train", "--cfg", "job").code == 0, "nothing is run"
     outcome = verb("train")
     assert outcome.code == 1
     assert outcome.err.startswith("error: Slurm or torchrun started this run again, but its folder was named after")
@@ -292,6 +307,42 @@ def test_a_finished_run_of_another_config_is_not_overwritten(cub, tmp_path):
         "last.ckpt",
         "resume.ckpt",
     ]
+
+
+def test_a_finished_run_is_there_until_it_has_been_made_again(cub, whole, tmp_path, monkeypatch):
+    def die(module, batch, batch_index):
+        raise Died
+
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(tmp_path / "checkpoints", tmp_path / "before")
+    monkeypatch.setattr(SPGModule, "training_step", die)  # a callback would make it another config
+    with pytest.raises(Died):
+        run(cub, tmp_path)
+    for now, then in {"abandoned": "resume", "abandoned.best": "best"}.items():
+        kept = (tmp_path / f"checkpoints/{now}.ckpt").read_bytes()
+        assert kept == (tmp_path / f"before/{then}.ckpt").read_bytes()
+    assert (tmp_path / "checkpoints/abandoned.metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_a_copy_of_its_own_checkpoint(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    copy = tmp_path / "checkpoints/mine.ckpt"
+    shutil.copy(tmp_path / "checkpoints/resume.ckpt", copy)
+    run(cub, tmp_path, f"resume={copy}")
+    assert_same(tmp_path, whole)
+    assert (tmp_path / "checkpoints/abandoned.ckpt").is_file()
+
+
+def test_into_another_folder_it_is_there_at_once(cub, whole, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(5), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", *dies(5))
+    run(cub, second, "resume=auto")
+    assert_same(second, whole)
+    assert json.loads((second / "provenance.json").read_text())["resumed_after_steps"] == [4]
 
 
 def test_a_signal_that_python_lost_ends_the_run_at_the_next_look(cub, whole, tmp_path, monkeypatch):
@@ -393,12 +444,13 @@ def test_weights_that_are_no_numbers_are_met_before_a_validation(cub, tmp_path):
         run(cub, tmp_path, spoils)
 
 
-def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path):
+@pytest.mark.parametrize("epochs", [100, -1, "null"])
+def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path, epochs):
     steps = (
         "schedule=step",
         "schedule.every_epochs=1",
         "schedule.factor=0.1",
-        "trainer.max_epochs=100",
+        f"trainer.max_epochs={epochs}",
         "trainer.max_steps=5",
     )
     run(cub, tmp_path, *steps)
@@ -406,7 +458,9 @@ def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path):
     assert min(schedule["_last_lr"]) == pytest.approx(0.1 * 0.001)  # after five steps, three an epoch
 
 
-def test_the_best_that_there_is_not(cub, tmp_path, caplog):
-    run(cub, tmp_path, "evaluate_weights=best", "callbacks.best=null", "trainer.max_epochs=1")
+@pytest.mark.parametrize("stale", [False, True])
+def test_the_best_that_there_is_not(cub, whole, tmp_path, caplog, stale):
+    told = f"resume={whole / 'checkpoints/resume.ckpt'}" if stale else "trainer.max_epochs=1"
+    run(cub, tmp_path, "evaluate_weights=best", "callbacks.best=null", told)
     assert "evaluate_weights=best: no validation has written" in caplog.text
     assert json.loads((tmp_path / "provenance.json").read_text())["weights"] == "last"

@@ -123,7 +123,8 @@ def test_signals_wait_where_the_run_is_patient():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.asked == signal.SIGTERM
-        with pytest.raises(Stopped):  # Ctrl-C after it: now
+        os.kill(os.getpid(), signal.SIGINT)  # of a sweep that was asked to end as well
+        with pytest.raises(Stopped):  # the second Ctrl-C: now
             os.kill(os.getpid(), signal.SIGINT)
         signals.patient = False
         with pytest.raises(Stopped) as stop:

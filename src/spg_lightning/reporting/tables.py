@@ -95,7 +95,10 @@ def figures_of(evaluation: Evaluation) -> Figures:
         if chosen:
             note += f" {' and '.join(chosen).capitalize()} chosen on val."
         if "test/threshold" not in numbers:
-            note += f" Val has no boxes: boxes are drawn at the usual threshold {evaluation.threshold:g}."
+            lacks = "test" if evaluation.curves["val"][evaluation.score_map].num_boxed else "val"
+            note += (
+                f" {lacks.capitalize()} has no boxes: boxes are drawn at the usual threshold {evaluation.threshold:g}."
+            )
         if "test/threshold_oracle" in numbers:
             note += " Oracle: threshold chosen on test itself."
     elif "test/threshold_oracle" in numbers:

@@ -58,11 +58,19 @@ def last_good(folder: Path) -> Path | None:
     return next((folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()), None)
 
 
-def set_aside(folder: Path) -> None:
-    """Move an unfinished run's checkpoint out of the way of a new one, which `resume=auto` would mistake it for."""
+def set_aside(folder: Path, position: Path | None) -> Path | None:
+    """Move a run's checkpoint out of the way of a new one, which `resume=auto` would mistake it for; best and log with it.
+
+    Args:
+        folder: of the checkpoints.
+        position: what the new run goes on with. Where that is a copy of one of this very run's, best and log stay for it, too.
+
+    Returns:
+        where the checkpoint lies now; None where there was none.
+    """
     found = last_good(folder)
     if found is None:
-        return
+        return None
     names = (f"{ABANDONED}{f'-{number}' if number > 1 else ''}.ckpt" for number in count(1))
     aside = next(folder / name for name in names if not (folder / name).exists())
     found.replace(aside)
@@ -70,8 +78,17 @@ def set_aside(folder: Path) -> None:
     for here, there in zip(_beside(folder / LAST), _beside(aside), strict=True):
         there.unlink(missing_ok=True)  # of one that the user has taken away
         if here.is_file():
-            here.replace(there)
+            copy_whole(here, there)
+            if not needs(position, here):
+                here.unlink()
     log.warning("an earlier run was here; it can be gone on with by resume=%s", aside)
+    return aside
+
+
+def throw_away(aside: Path) -> None:
+    """Delete what was set aside."""
+    for path in (aside, *_beside(aside)):
+        path.unlink(missing_ok=True)
 
 
 def _beside(position: Path) -> tuple[Path, Path]:
@@ -81,18 +98,35 @@ def _beside(position: Path) -> tuple[Path, Path]:
     return position.with_name(BEST), position.parent.parent / LOG
 
 
+def needs(position: Path | None, path: Path) -> bool:
+    """Tell whether a file is the best checkpoint or the log of the run that goes on with this one."""
+    return position is not None and path.resolve() in (own.resolve() for own in _beside(position))
+
+
 def is_of(position: Path, folder: Path) -> bool:
     """Tell whether a checkpoint is one of the run whose checkpoints are in `folder`, and not set aside."""
     return position.resolve() in ((folder / name).resolve() for name in (LAST, BEFORE_LAST))
 
 
 def bring(position: Path, folder: Path) -> None:
-    """Copy the best checkpoint and the log of the run that goes on to where they are from now on: beside `folder`'s others."""
-    for there, here in zip(_beside(position), _beside(folder / LAST), strict=True):
+    """Copy the best checkpoint and the log of the run that goes on to where they are from now on, beside `folder`'s others.
+
+    Last of all its checkpoint, so that `resume=auto` goes on with it from then on.
+    """
+    own = (*_beside(position), position.resolve())
+    for there, here in zip(own, (*_beside(folder / LAST), folder / LAST), strict=True):
+        if there.resolve() == here.resolve():
+            continue
         here.unlink(missing_ok=True)
         if there.is_file():
-            with there.open("rb") as old, atomically(here) as new:
-                shutil.copyfileobj(old, new)
+            copy_whole(there, here)
+
+
+def copy_whole(there: Path, here: Path) -> None:
+    """Copy a file; it is there whole or not at all."""
+    here.parent.mkdir(parents=True, exist_ok=True)
+    with there.open("rb") as old, atomically(here) as new:
+        shutil.copyfileobj(old, new)
 
 
 def drop_damaged(folder: Path) -> None:

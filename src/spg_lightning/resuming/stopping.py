@@ -35,7 +35,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked: int | None = None
         self.patient = False
-        self._since = 0.0
+        self._since, self._by_hand = 0.0, 0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -58,8 +58,8 @@ class StopSignals:
             signal.signal(number, self._come)
 
     def _come(self, number: int, frame: FrameType | None) -> None:
-        again = self.asked is not None
-        if not again:
+        if self.asked is None:
             self.asked, self._since = number, time.monotonic()
-        if not self.patient or (again and number == signal.SIGINT):  # the second Ctrl-C: now
+        self._by_hand += number == signal.SIGINT  # a sweep sends one, too, where it was asked to end as its job was
+        if not self.patient or self._by_hand > 1:  # the second Ctrl-C: now
             raise Stopped(number)
