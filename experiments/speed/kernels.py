@@ -1,6 +1,6 @@
 """Where the time of our training step goes: a profile of its kernels (on a CPU: of torch's operations), by kind.
 
-    python experiments/speed/kernels.py --output experiments/speed/h200_c --batch 128                        (a GPU)
+    python experiments/speed/kernels.py --output runs/kernels --batch 128                        (a GPU)
 
 Writes kernels.csv: kind, milliseconds a step, share, calls a step; and kernels.txt, the largest ones by name.
 """
@@ -47,9 +47,7 @@ def times(step, device, steps):
     for event in seen.events():
         if device.type != "cuda":
             took[event.name] += event.self_cpu_time_total / steps
-        elif (
-            event.device_type == torch.autograd.DeviceType.CUDA and "#" not in event.name
-        ):  # with "#": a span, no kernel
+        elif event.device_type == torch.autograd.DeviceType.CUDA and "#" not in event.name:  # "#": a span, no kernel
             took[event.name] += event.self_device_time_total / steps
         else:
             continue

@@ -33,7 +33,7 @@ from spg_lightning.sweeps import Sweep, plan, say
 T = TypeVar("T")
 END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # as Slurm and submitit say that time is up
 HELP = ("--help", "-h", "--hydra-help", "--info", "-i")
-ONLY_LOOKS = (*HELP, "--cfg", "-c")  # nothing is run
+SHOW = ("--cfg", "-c")
 CONFIGS = "pkg://spg_lightning.conf"
 
 
@@ -101,7 +101,7 @@ def run(verb: str) -> None:
 def _refuse_to_start_anew(arguments: list[str]) -> None:
     """A run that Slurm or torchrun starts again goes on with its folder's checkpoint; one named after the time is not found."""
     keys = {word.lstrip("+").split("=")[0] for word in arguments}
-    if started_again() and not keys & {"output_dir", "hydra.run.dir", *ONLY_LOOKS}:
+    if started_again() and not keys & {"output_dir", "hydra.run.dir", *HELP, *SHOW}:
         raise UserError(
             "Slurm or torchrun started this run again, but its folder was named after the time of day: give output_dir=<that "
             "folder> resume=auto; and output_dir=<folder> to every job that may be stopped and started again"
@@ -233,7 +233,7 @@ def _check_overrides(verb: str, arguments: list[str], debug: bool) -> Sweep | No
         if value == "???":
             raise UserError(f"{key}=... is needed; see python -m spg_lightning.{verb} --help for examples")
     _refuse_to_undo_an_ablation(cfg)
-    return None if {"--cfg", "-c"} & set(arguments) else plan(verb, arguments, parsed, cfg, debug)
+    return None if set(SHOW) & set(arguments) else plan(verb, arguments, parsed, cfg, debug)
 
 
 def _refuse_to_undo_an_ablation(cfg: DictConfig) -> None:

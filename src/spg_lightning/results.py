@@ -120,12 +120,11 @@ def conclude(
         per_map[name] = {**of_val, **of_test}
     boxed = {split: [boxes for boxes in of_split if len(boxes)] for split, of_split in truth.items()}
     blind = floors(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
-    if val and any(curves.num_boxed for curves in test.values()) and not val[chosen].num_boxed:
+    if val and test[chosen].num_boxed and not val[chosen].num_boxed:
         log.warning(
-            "the val photos have no boxes: nothing is chosen on test instead; boxes are drawn at the usual threshold %g, and "
-            "only oracle numbers are given. Give some val photos boxes",
-            USUAL_THRESHOLD,
-        )
+            "the val photos have no boxes to choose a threshold by: boxes are drawn at the usual %g, and only oracle numbers "
+            "are given; give some val photos boxes", USUAL_THRESHOLD,
+        )  # fmt: skip
     return Evaluation(
         score_map=chosen,
         threshold=per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", USUAL_THRESHOLD),

@@ -5,7 +5,6 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +18,6 @@ from spg_lightning.console import quiet_lightning
 from spg_lightning.datamodule import PhotoDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation import as_evaluated, evaluate_module, picture
-from spg_lightning.jobs import is_finished
 from spg_lightning.loggers import Dashboard
 from spg_lightning.module import SPGModule
 from spg_lightning.processes import end_other_processes, is_main, started_again
@@ -32,21 +30,11 @@ from spg_lightning.results import Evaluation
 from spg_lightning.resuming.alone import alone_in
 from spg_lightning.resuming.best import BestCheckpoint
 from spg_lightning.resuming.csv_log import LastingCSVLogger
-from spg_lightning.resuming.files import (
-    BEFORE_LAST,
-    Position,
-    bring,
-    drop_damaged,
-    find,
-    is_of,
-    last_good,
-    needs,
-    set_aside,
-    throw_away,
-)  # fmt: skip
+from spg_lightning.resuming.files import BEFORE_LAST, Position, find, last_good
 from spg_lightning.resuming.finite import Finite
 from spg_lightning.resuming.keeper import Keeper
 from spg_lightning.resuming.stopping import Stopped, StopSignals
+from spg_lightning.resuming.taking_over import began_with, take_over, throw_away
 from spg_lightning.sweeps import quoted
 
 log = logging.getLogger(__name__)
@@ -119,7 +107,7 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     plain["trainer"]["precision"], plain["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
     checkpoints = folder / "checkpoints"
     resume = cfg.resume
-    if started_again() and (resume is None or _began_with(resume, folder)):
+    if started_again() and (resume is None or began_with(resume, folder)):
         resume = "auto"  # it has come further
     position = find(resume, checkpoints, {str(key): value for key, value in plain.items()})
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -148,7 +136,8 @@ def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
         _go_on(position, trainer, data)
     made_again = None
     if is_main():  # not before all is known to be well: a mistake in the command is not to cost the run that was here
-        made_again = _take_over(folder, cfg, plain, position)
+        made_again = take_over(folder, cfg, position.path if position else None)
+        OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
     log.info(
         "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
         cfg.dataset.name, cfg.stem.name, cfg.method.name,
@@ -241,41 +230,6 @@ def _go_on(position: Position, trainer: pl.Trainer, data: PhotoDataModule) -> No
     for logger in trainer.loggers:
         if isinstance(logger, LastingCSVLogger):
             logger.go_on_from(position.step)
-
-
-def _began_with(resume: str, folder: Path) -> bool:
-    """Tell whether it is a run that began with this checkpoint whose own ones are in the folder."""
-    there = folder / "config.yaml"
-    return (
-        last_good(folder / "checkpoints") is not None
-        and there.is_file()
-        and OmegaConf.select(OmegaConf.load(there), "resume") == resume
-    )
-
-
-def _take_over(folder: Path, cfg: DictConfig, plain: dict[Any, Any], position: Position | None) -> Path | None:
-    """Make a folder this run's own: what an earlier one left there must not pass for this one's.
-
-    Returns:
-        what was set aside of a finished run of the same config, which nobody needs when it has been made again.
-    """
-    checkpoints = folder / "checkpoints"
-    finished, aside = False, None
-    if position is None or not is_of(position.path, checkpoints):
-        path = None if position is None else position.path
-        finished = is_finished(folder, cfg)  # or raises, where it is of another config
-        aside = set_aside(checkpoints, path)
-        for name in ("best.ckpt", "last.ckpt"):
-            if not needs(path, checkpoints / name):
-                (checkpoints / name).unlink(missing_ok=True)
-        if path is not None:
-            bring(path, checkpoints)
-    elif position.path.resolve() == (checkpoints / BEFORE_LAST).resolve():
-        drop_damaged(checkpoints)
-    for name in ("provenance.json", "metrics.json"):  # they say that the run of this config.yaml is finished
-        (folder / name).unlink(missing_ok=True)
-    OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
-    return aside if finished else None
 
 
 def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:

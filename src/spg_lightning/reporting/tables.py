@@ -52,14 +52,6 @@ class Figures:
     note: str
 
 
-def _chosen_on_val(evaluation: Evaluation) -> dict[str, bool]:
-    of_val = [localization_error(curves) for curves in evaluation.curves["val"].values()]
-    return {
-        "map (*)": len(of_val) > 1 and of_val[0] is not None,
-        "threshold": "test/threshold" in evaluation.per_map[evaluation.score_map],
-    }
-
-
 def figures_of(evaluation: Evaluation) -> Figures:
     """Return a row a score map, then the floors; columns nobody has a number for are left out."""
     has_val = "val" in evaluation.curves
@@ -87,23 +79,29 @@ def figures_of(evaluation: Evaluation) -> Figures:
     if right:
         errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in right.items())
         lead = f"Classification error: {errors} of {numbers['test/num_images']:.0f} images."
-    note = "Errors in percent, lower is better; accuracies (acc, PxAP): higher."
-    if not columns:
-        note = f"Neither boxes nor masks: localization is not measured; boxes are drawn at the usual threshold {evaluation.threshold:g}."
-    elif has_val:
-        chosen = [text for text, is_so in _chosen_on_val(evaluation).items() if is_so]
+    return Figures(lead, ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns)))
+
+
+def _note(evaluation: Evaluation, measured: bool) -> str:
+    """Return what the numbers are, and on which photos map and threshold were chosen."""
+    usual = f"boxes are drawn at the usual threshold {evaluation.threshold:g}."
+    if not measured:
+        return f"Neither boxes nor masks: localization is not measured; {usual}"
+    told = ["Errors in percent, lower is better; accuracies (acc, PxAP): higher."]
+    numbers = evaluation.per_map[evaluation.score_map]
+    oracle = "test/threshold_oracle" in numbers
+    if val := evaluation.curves.get("val"):
+        own, threshold = val[evaluation.score_map], "test/threshold" in numbers
+        chosen = ["map (*)"] * (len(val) > 1 and localization_error(own) is not None) + ["threshold"] * threshold
         if chosen:
-            note += f" {' and '.join(chosen).capitalize()} chosen on val."
-        if "test/threshold" not in numbers:
-            lacks = "test" if evaluation.curves["val"][evaluation.score_map].num_boxed else "val"
-            note += (
-                f" {lacks.capitalize()} has no boxes: boxes are drawn at the usual threshold {evaluation.threshold:g}."
-            )
-        if "test/threshold_oracle" in numbers:
-            note += " Oracle: threshold chosen on test itself."
-    elif "test/threshold_oracle" in numbers:
-        note += " Oracle: each column's threshold is chosen on these images themselves, as papers do."
-    return Figures(lead, ["test" if has_val else "", *columns.values()], rows, note)
+            told.append(f"{' and '.join(chosen).capitalize()} chosen on val.")
+        if not threshold:
+            told.append(f"{'Test' if own.num_boxed else 'Val'} has no boxes: {usual}")
+        if oracle:
+            told.append("Oracle: threshold chosen on test itself.")
+    elif oracle:
+        told.append("Oracle: each column's threshold is chosen on these images themselves, as papers do.")
+    return " ".join(told)
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:

@@ -10,7 +10,7 @@ class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, which would forget how good the best was where its folder is another; see there."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the memory of before over, with the files where they are now; `files.bring` puts them there."""
+        """Take the memory of before over, with the files where they are now; `taking_over` puts them there."""
 
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path

@@ -1,13 +1,10 @@
 """The checkpoints a run goes on with: where they are, which one is taken, and whether it is of this run."""
 
 import logging
-import shutil
 from dataclasses import dataclass, fields
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from spg_lightning.atomic import atomically
 from spg_lightning.checkpoints.store import KEY, read_whole
 from spg_lightning.checkpoints.whole import write_whole
 from spg_lightning.errors import UserError
@@ -15,10 +12,7 @@ from spg_lightning.resuming.same_config import differences, lengths, other_noise
 
 log = logging.getLogger(__name__)
 
-LAST, BEFORE_LAST, DAMAGED, BEST = "resume.ckpt", "resume.previous.ckpt", "damaged.ckpt", "best.ckpt"
-LOG = "metrics.csv"  # in the run folder
-# abandoned.ckpt, abandoned-2.ckpt, ...; beside each its best and its log: abandoned.best.ckpt, abandoned.metrics.csv
-ABANDONED = "abandoned"
+LAST, BEFORE_LAST = "resume.ckpt", "resume.previous.ckpt"
 STATE = "resume"  # the part of a checkpoint that no other checkpoint has
 
 
@@ -55,84 +49,7 @@ def keep(checkpoint: dict[str, Any], folder: Path) -> None:
 
 def last_good(folder: Path) -> Path | None:
     """Return the newest checkpoint to go on with, if there is one."""
-    return next((folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()), None)
-
-
-def set_aside(folder: Path, position: Path | None) -> Path | None:
-    """Move a run's checkpoint out of the way of a new one, which `resume=auto` would mistake it for; best and log with it.
-
-    Args:
-        folder: of the checkpoints.
-        position: what the new run goes on with. Where that is a copy of one of this very run's, best and log stay for it, too.
-
-    Returns:
-        where the checkpoint lies now; None where there was none.
-    """
-    found = last_good(folder)
-    if found is None:
-        return None
-    names = (f"{ABANDONED}{f'-{number}' if number > 1 else ''}.ckpt" for number in count(1))
-    aside = next(folder / name for name in names if not (folder / name).exists())
-    found.replace(aside)
-    (folder / BEFORE_LAST).unlink(missing_ok=True)
-    for here, there in zip(_beside(folder / LAST), _beside(aside), strict=True):
-        there.unlink(missing_ok=True)  # of one that the user has taken away
-        if here.is_file():
-            copy_whole(here, there)
-            if not needs(position, here):
-                here.unlink()
-    log.warning("an earlier run was here; it can be gone on with by resume=%s", aside)
-    return aside
-
-
-def throw_away(aside: Path) -> None:
-    """Delete what was set aside."""
-    for path in (aside, *_beside(aside)):
-        path.unlink(missing_ok=True)
-
-
-def _beside(position: Path) -> tuple[Path, Path]:
-    """Return where the best checkpoint and the log lie of the run that goes on with this one."""
-    if position.name.startswith(ABANDONED):
-        return position.with_suffix(".best.ckpt"), position.with_suffix(f".{LOG}")
-    return position.with_name(BEST), position.parent.parent / LOG
-
-
-def needs(position: Path | None, path: Path) -> bool:
-    """Tell whether a file is the best checkpoint or the log of the run that goes on with this one."""
-    return position is not None and path.resolve() in (own.resolve() for own in _beside(position))
-
-
-def is_of(position: Path, folder: Path) -> bool:
-    """Tell whether a checkpoint is one of the run whose checkpoints are in `folder`, and not set aside."""
-    return position.resolve() in ((folder / name).resolve() for name in (LAST, BEFORE_LAST))
-
-
-def bring(position: Path, folder: Path) -> None:
-    """Copy the best checkpoint and the log of the run that goes on to where they are from now on, beside `folder`'s others.
-
-    Last of all its checkpoint, so that `resume=auto` goes on with it from then on.
-    """
-    own = (*_beside(position), position.resolve())
-    for there, here in zip(own, (*_beside(folder / LAST), folder / LAST), strict=True):
-        if there.resolve() == here.resolve():
-            continue
-        here.unlink(missing_ok=True)
-        if there.is_file():
-            copy_whole(there, here)
-
-
-def copy_whole(there: Path, here: Path) -> None:
-    """Copy a file; it is there whole or not at all."""
-    here.parent.mkdir(parents=True, exist_ok=True)
-    with there.open("rb") as old, atomically(here) as new:
-        shutil.copyfileobj(old, new)
-
-
-def drop_damaged(folder: Path) -> None:
-    """Move a damaged last checkpoint out of the way, where the next one written would put it in the good one's place."""
-    if (folder / LAST).is_file():
-        (folder / LAST).replace(folder / DAMAGED)
+    return next(iter(_kept(folder)), None)
 
 
 def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position | None:
@@ -149,7 +66,7 @@ def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position |
     if resume is None:
         return None
     auto = resume == "auto"
-    paths = [folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()]
+    paths = _kept(folder)
     if auto and not paths:
         log.info("resume=auto: no checkpoint to go on with in %s; starts anew", folder)
         return None
@@ -172,6 +89,19 @@ def find(resume: str | None, folder: Path, config: dict[str, Any]) -> Position |
         log.warning("%s: dropout and the like draw other random numbers", noise[0])
     kept = {field.name: state[field.name] for field in fields(Position) if field.name in state}
     return Position(path=path, class_names=tuple(checkpoint[KEY]["class_names"]), **kept)
+
+
+def whole(folder: Path) -> Path:
+    """Return the newest whole checkpoint to go on with; one line says so where it is not the last one.
+
+    Raises:
+        UserError: none is whole, or there is none.
+    """
+    return _first_whole(_kept(folder))[0]
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [folder / name for name in (LAST, BEFORE_LAST) if (folder / name).is_file()]
 
 
 def _first_whole(paths: list[Path]) -> tuple[Path, dict[str, Any]]:

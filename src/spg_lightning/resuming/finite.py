@@ -51,8 +51,8 @@ class Finite(pl.Callback):
         for name, value in weights.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise UserError(
-                    f"{name} is no longer finite at step {trainer.global_step}; {self._way_out()}, or set "
-                    "trainer.gradient_clip_val"
+                    f"{name} is no longer finite at step {trainer.global_step}; {self._last_good()}; lower "
+                    "dataset.lr, or set trainer.gradient_clip_val"
                 )
 
     def _look(self, trainer: pl.Trainer) -> None:
@@ -66,7 +66,8 @@ class Finite(pl.Callback):
         if several:
             own, said = said[0], [None] * trainer.world_size
             torch.distributed.all_gather_object(said, own)
-        raise UserError("; ".join([part for part in said if part][:2]) + f"; {self._way_out()}")
+        told = [*[part for part in said if part][:2], self._last_good(), "lower dataset.lr, or look at these images"]
+        raise UserError("; ".join(told))
 
     def _describe(self, trainer: pl.Trainer, seen: list[tuple[int, Tensor, Tensor]], bad: int | None) -> str:
         """Return the step, the parts of its loss and its images; nothing where this process's losses are finite."""
@@ -84,7 +85,6 @@ class Finite(pl.Callback):
         when = "" if now == step else f" at step {now}"
         return f"the loss of step {step} is {float(loss):g} (parts{when}: {parts}) on {images}"
 
-    def _way_out(self) -> str:
+    def _last_good(self) -> str:
         good = last_good(self.folder)
-        kept = f"the last good checkpoint is {good}" if good else "no checkpoint was written before"
-        return f"{kept}; lower dataset.lr, or look at these images"
+        return f"the last good checkpoint is {good}" if good else "no checkpoint was written before"

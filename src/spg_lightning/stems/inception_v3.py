@@ -22,21 +22,21 @@ A1_LAYERS = (
 def averaged(layer: BasicConv2d, x: Tensor) -> Tensor:
     """Return torchvision's `layer(F.avg_pool2d(x, 3, 1, 1))`, the 1 x 1 convolution first: both are linear, in either order.
 
-    It is the mean of a quarter of the channels then. On a GPU the means of all channels took a quarter of a training step.
+    Of a quarter of the channels, or fewer: on an H200 the means of all of them took a quarter of the kernels' time.
     """
     return F.relu(layer.bn(F.avg_pool2d(layer.conv(x), kernel_size=3, stride=1, padding=1)), inplace=True)
 
 
-class DenseInceptionA(InceptionA):  # type: ignore[misc]
-    """Mixed_5b to 5d; same weights, same names."""
+class LatePoolingA(InceptionA):  # type: ignore[misc]
+    """Mixed_5b to 5d, averaged after the 1 x 1 convolution; same weights, same names."""
 
     def _forward(self, x: Tensor) -> list[Tensor]:
         branch3x3dbl = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         return [self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), branch3x3dbl, averaged(self.branch_pool, x)]
 
 
-class DenseInceptionC(InceptionC):  # type: ignore[misc]
-    """Mixed_6b to 6e; same weights, same names."""
+class LatePoolingC(InceptionC):  # type: ignore[misc]
+    """Mixed_6b to 6e, averaged after the 1 x 1 convolution; same weights, same names."""
 
     def _forward(self, x: Tensor) -> list[Tensor]:
         branch7x7 = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
@@ -90,14 +90,14 @@ class InceptionV3Stem(Stem):
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)
         self.Conv2d_3b_1x1 = BasicConv2d(64, 80, kernel_size=1)
         self.Conv2d_4a_3x3 = BasicConv2d(80, 192, kernel_size=3)
-        self.Mixed_5b = DenseInceptionA(192, pool_features=32)
-        self.Mixed_5c = DenseInceptionA(256, pool_features=64)
-        self.Mixed_5d = DenseInceptionA(288, pool_features=64)
+        self.Mixed_5b = LatePoolingA(192, pool_features=32)
+        self.Mixed_5c = LatePoolingA(256, pool_features=64)
+        self.Mixed_5d = LatePoolingA(288, pool_features=64)
         self.Mixed_6a = DenseInceptionB(288)
-        self.Mixed_6b = DenseInceptionC(768, channels_7x7=128)
-        self.Mixed_6c = DenseInceptionC(768, channels_7x7=160)
-        self.Mixed_6d = DenseInceptionC(768, channels_7x7=160)
-        self.Mixed_6e = DenseInceptionC(768, channels_7x7=192)
+        self.Mixed_6b = LatePoolingC(768, channels_7x7=128)
+        self.Mixed_6c = LatePoolingC(768, channels_7x7=160)
+        self.Mixed_6d = LatePoolingC(768, channels_7x7=160)
+        self.Mixed_6e = LatePoolingC(768, channels_7x7=192)
         self._initialize()
         load_backbone(self, weights, Inception_V3_Weights, Inception_V3_Weights.IMAGENET1K_V1)
 
