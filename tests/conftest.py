@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # shapes in signatures are checked in every call that a test makes; not where torch.compile or numba would see the checks
-SHAPED = ("score_maps", "spg.guidance", "spg.losses", "spg.score_maps")
+SHAPED = ("score_maps.context", "score_maps.saliency", "spg.guidance", "spg.losses", "spg.maps")
 import_module("tests.shapes")  # the hook looks it up, and does not import it
 install_import_hook([f"spg_lightning.{name}" for name in SHAPED], "tests.shapes.checked")
 

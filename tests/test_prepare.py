@@ -106,7 +106,7 @@ def test_real_photos_as_a_folder_with_coco_boxes_give_the_same_numbers(tmp_path)
     (root / "boxes.json").write_text(json.dumps(coco(found)))
     from spg_lightning.data import read_folder
 
-    mine = read_folder(str(root), "labels.csv", "column", {}, 0, "boxes.json", upright=False)
+    mine = read_folder(str(root), "labels.csv", "column", {}, 0, "boxes.json", apply_exif_orientation=False)
     same(splits.train, mine.train)
     same(splits.test, mine.test)
 
@@ -166,7 +166,11 @@ def test_all_of_cub_20_through_everything_and_as_a_folder_with_coco_boxes(tmp_pa
             found[image] = tuple(records.boxes_of(i)[0].tolist())
     (folder_root / "labels.csv").write_text("".join(rows))
     (folder_root / "boxes.json").write_text(json.dumps(coco(found)))
-    of_folder = ["dataset.reader.labels=labels.csv", "dataset.reader.boxes=boxes.json", "dataset.reader.upright=false"]
+    of_folder = [
+        "dataset.reader.labels=labels.csv",
+        "dataset.reader.boxes=boxes.json",
+        "dataset.reader.apply_exif_orientation=false",
+    ]
     layouts = {
         "cub": ["dataset=cub", f"dataset.root={cub_root}"],
         "folder": ["dataset=folder", f"dataset.root={folder_root}", *of_folder],
@@ -232,7 +236,7 @@ def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         if shards == "true":
-            patch.setattr("spg_lightning.preparation.write_index", lambda *_: None)
+            patch.setattr("spg_lightning.prepare.write_index", lambda *_: None)
         outcome = verb("prepare", *words)
     assert outcome.code == 1
     assert "No space left on device" in outcome.line

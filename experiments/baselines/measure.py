@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from compare import columns_of, run
 
 from spg_lightning import compose, evaluate, report
-from spg_lightning.build import build_data
-from spg_lightning.reporting.comparison import Column, write_comparison
+from spg_lightning.comparison.presets import TITLES
+from spg_lightning.comparison.summary import METRICS
+from spg_lightning.config.build import build_data
+from spg_lightning.reporting.side_by_side import Column, write_comparison
 from spg_lightning.reporting.tables import FLOORS
-from spg_lightning.score_maps import SCORE_MAPS
-from spg_lightning.study.presets import TITLES
-from spg_lightning.study.summary import METRICS
+from spg_lightning.score_maps.context import SCORE_MAPS
 
 METHODS = ("cam", "has", "acol", "adl", "cutmix", "spg")
 BY_CLASSIFIER = {

@@ -20,7 +20,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from spg_lightning.localization import LocalizationMetric, scan  # noqa: E402
+from spg_lightning.localization import LocalizationMetric, scan_thresholds  # noqa: E402
 
 SIDE, THRESHOLDS = 224, 1000
 CPUINFO = Path("/proc/cpuinfo")
@@ -101,7 +101,7 @@ def measure(kind, side, num_thresholds, count, rng, with_loop):
     times = {"scan": [], "metric": [], "loop, largest": [], "loop, all": []}
     for _ in range(count):
         score_map = KINDS[kind](rng, side)
-        found, took = timed(scan, score_map, truth)
+        found, took = timed(scan_thresholds, score_map, truth)
         times["scan"].append(took)
         times["metric"].append(timed(metric_update, score_map, truth, mask, metric)[1])
         if with_loop:

@@ -34,11 +34,11 @@ from tests.trees import photo_like  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 from torchvision import transforms as T  # noqa: E402
 
-from spg_lightning.data import PhotoDataset, Records, collate  # noqa: E402
+from spg_lightning.data import ImageDataset, Records, collate  # noqa: E402
 from spg_lightning.data import shards as stored_shards  # noqa: E402
-from spg_lightning.data.device import cut_windows  # noqa: E402
-from spg_lightning.data.photos import PhotoFiles  # noqa: E402
-from spg_lightning.data.shards import ShardedPhotos, Shards, write_shards  # noqa: E402
+from spg_lightning.data.device_augmentation import cut_windows  # noqa: E402
+from spg_lightning.data.photos import ImageFiles  # noqa: E402
+from spg_lightning.data.shards.shards import ShardedImages, Shards, write_shards  # noqa: E402
 from spg_lightning.data.transforms import Windows, resize_transform, train_transform  # noqa: E402
 from spg_lightning.datamodule import ProcessSampler, SeededSampler  # noqa: E402
 
@@ -87,10 +87,10 @@ class RawPhotos:
     """What shards of raw pixels would give: the same photos as numbers in one file, each copied out."""
 
     def __init__(self, path, count):
-        self.pixels = np.memmap(path, np.uint8, "r", shape=(count, RESIZE, RESIZE, 3))
+        self.pixel_hist = np.memmap(path, np.uint8, "r", shape=(count, RESIZE, RESIZE, 3))
 
     def __call__(self, index):
-        return np.array(self.pixels[index])
+        return np.array(self.pixel_hist[index])
 
 
 def on_the_device(batch, crop=None):
@@ -109,7 +109,7 @@ def pil(records, work, last):
 
 def ours(records, work, source=None, device=False, with_boxes=False, normalised=False):
     """Return our pipeline, with the parts that the data module puts together."""
-    dataset = PhotoDataset(
+    dataset = ImageDataset(
         records,
         resize_transform(RESIZE) if device else train_transform(RESIZE, CROP),
         "error",
@@ -122,11 +122,11 @@ def ours(records, work, source=None, device=False, with_boxes=False, normalised=
 
 
 def reduced(records, work):
-    return PhotoFiles(records, RESIZE)
+    return ImageFiles(records, RESIZE)
 
 
 def shards(records, work):
-    return ShardedPhotos(Shards(str(work / "shards"), records, RESIZE), np.arange(len(records)))
+    return ShardedImages(Shards(str(work / "shards"), records, RESIZE), np.arange(len(records)))
 
 
 def raw(records, work):
@@ -365,7 +365,7 @@ def main():
             _, written = write_shards(records, RESIZE, work / "shards", 1, lambda done: None)
             keep(label, "photo in shards", "kB", [written / count / 1000] * 2)
             if main_size:
-                pixels = [cv2.resize(PhotoFiles(records)(i), (RESIZE, RESIZE)) for i in range(count)]
+                pixels = [cv2.resize(ImageFiles(records)(i), (RESIZE, RESIZE)) for i in range(count)]
                 (work / "raw.bin").write_bytes(b"".join(picture.tobytes() for picture in pixels))
             ways = list(WAYS) if main_size else [REFERENCE, "files, full", "files, reduced", "shards"]
             found = compare(work / "photos", work, ways, args.rounds, args.core)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from spg_lightning.provenance import provenance
+from spg_lightning.utils.provenance import provenance
 
 SMALL = (
     "dataset=toybirds", "dataset.resize=36", "dataset.crop=32", "dataset.batch_size=8", "stem.a3_channels=32",

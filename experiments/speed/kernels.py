@@ -12,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from benchmark import Case, module_of
+from step_timing import photos, training
 from torch.profiler import ProfilerActivity, profile
 
-from spg_lightning.benchmarking import Case, module_of
-from spg_lightning.hardware import device_of
-from spg_lightning.timing import photos, training
+from spg_lightning.utils.device import device_of
 
 KINDS = {  # the first that is found in a kernel's name
     "average pooling": r"avg_pool",

@@ -16,11 +16,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from benchmark import Benchmark, Case, Row, facts_of, module_of, show, summary, write
 from plain_step import PlainStep
-
-from spg_lightning.benchmarking import Benchmark, Case, Row, facts_of, module_of, show, summary, write
-from spg_lightning.hardware import device_of, step_flops
-from spg_lightning.timing import (
+from step_timing import (
     PRECISIONS,
     alone,
     first_calls,
@@ -30,6 +28,8 @@ from spg_lightning.timing import (
     taking_turns,
     training,
 )
+
+from spg_lightning.utils.device import device_of, step_flops
 
 PLAIN = "plain, 32-true"
 PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions round float32 to TF32 by themselves

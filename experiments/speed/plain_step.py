@@ -61,7 +61,7 @@ class PlainStep:
         net = self.network
         features = net.stem(images)
         b1 = net.b_head(F.relu(net.b1(features.a1)))
-        b2 = net.b2_head(F.relu(net.b2(features.a2_previous)))
+        b2 = net.b2_head(F.relu(net.b2(features.a2_penultimate)))
         x = self.dropout(features.a2)
         x = self.dropout(F.relu(net.a3_1(x)))
         x = self.dropout(F.relu(net.a3_2(x)))

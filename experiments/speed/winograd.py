@@ -10,9 +10,8 @@ plain, not tuned. Prints a markdown table; the error is beside a float64 convolu
 import statistics
 
 import torch
+from step_timing import seconds
 from torch.nn import functional as F
-
-from spg_lightning.timing import seconds
 
 # fmt: off
 OF_TILE = torch.tensor([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],

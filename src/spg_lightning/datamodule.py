@@ -11,20 +11,20 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
-from spg_lightning.data.device import cut_windows
-from spg_lightning.data.photos import Batch, PhotoDataset, PhotoFiles, Sample, Source, collate
-from spg_lightning.data.records import Records, Splits, held_out_rows
-from spg_lightning.data.shards import ShardedPhotos, Shards
+from spg_lightning.data.device_augmentation import cut_windows
+from spg_lightning.data.photos import Batch, ImageDataset, ImageFiles, Sample, Source, collate
+from spg_lightning.data.records import Records, Splits, stratified_holdout
+from spg_lightning.data.shards.shards import ShardedImages, Shards
 from spg_lightning.data.transforms import Windows, resize_transform, test_transform, train_transform
 from spg_lightning.errors import UserError
-from spg_lightning.localization.scan import scale_boxes
-from spg_lightning.resuming.stopping import SIGNALS
+from spg_lightning.localization.threshold_scan import scale_boxes
+from spg_lightning.utils.signals import SIGNALS
 
 DECODE, AUGMENT = ("full", "reduced"), ("workers", "device")
-NEARBY = 32  # chunks of about 400 photos that fetched photos are shuffled among
+SHUFFLE_BUFFER_CHUNKS = 32  # chunks of about 400 photos that fetched photos are shuffled among
 
 
-class PhotoDataModule(pl.LightningDataModule):
+class ImageDataModule(pl.LightningDataModule):
     """Train, val and test photos of a reader.
 
     Args:
@@ -36,8 +36,8 @@ class PhotoDataModule(pl.LightningDataModule):
         num_workers: loader processes.
         worker_timeout: seconds without a batch from them, after which a `RuntimeError` ends the wait; 0: none does. A
             process that was started at an unlucky moment never answers (CPython issue 112275, before 3.11.10).
-        val_share: of the training photos of each class, held out where the reader brings no validation part.
-        on_broken: "skip" or "error", see `PhotoDataset`.
+        val_fraction: of the training photos of each class, held out where the reader brings no validation part.
+        on_corrupt_image: "skip" or "error", see `ImageDataset`.
         decode: "full", or "reduced": training photos at 1/2, 1/4 or 1/8, where JPEG allows and no side falls below `resize`.
         augment: where a training photo's window is cut and flipped: in the "workers", or on the "device"; both show the same.
         shards: folder or address of the training photos as shards, see `Shards`; None: the files.
@@ -56,8 +56,8 @@ class PhotoDataModule(pl.LightningDataModule):
         eval_batch_size: int,
         num_workers: int,
         worker_timeout: float,
-        val_share: float,
-        on_broken: str,
+        val_fraction: float,
+        on_corrupt_image: str,
         decode: str,
         augment: str,
         shards: str | None,
@@ -69,19 +69,19 @@ class PhotoDataModule(pl.LightningDataModule):
                 raise UserError(f"data.{key}={value}: choose {' or '.join(choices)}")
         if not 0 < crop <= resize:
             raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the window must fit into the photo")
-        if not 0 < val_share < 1:
-            raise UserError(f"data.val_share={val_share:g}: choose a share between 0 and 1")
+        if not 0 < val_fraction < 1:
+            raise UserError(f"data.val_fraction={val_fraction:g}: choose a share between 0 and 1")
         if worker_timeout < 0:
             raise UserError(f"data.worker_timeout={worker_timeout:g}: choose seconds, or 0 to wait for ever")
         self.reader, self.resize, self.crop, self.worker_timeout = reader, resize, crop, worker_timeout
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
-        self.val_share, self.on_broken, self.seed = val_share, on_broken, seed
+        self.val_fraction, self.on_corrupt_image, self.seed = val_fraction, on_corrupt_image, seed
         self.decode, self.augment, self.shards = decode, augment, shards
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training photos
         self.begin = (0, 0)
 
-    def go_on_from(self, epoch: int, batch: int) -> None:
+    def fast_forward(self, epoch: int, batch: int) -> None:
         """Begin with a batch of an epoch: the photos of the batches before it are not loaded."""
         self.begin = (epoch, batch)
 
@@ -96,10 +96,10 @@ class PhotoDataModule(pl.LightningDataModule):
         splits = self.reader()
         train, val, rows = splits.train, splits.val, np.arange(len(splits.train))
         if val is None:
-            rows, held = held_out_rows(train, self.val_share, self.seed)
+            rows, held = stratified_holdout(train, self.val_fraction, self.seed)
             train, val = splits.train.take(rows), splits.train.take(held)
         if self.shards is not None:
-            self.source = ShardedPhotos(Shards(self.shards, splits.train, self.resize), rows)
+            self.source = ShardedImages(Shards(self.shards, splits.train, self.resize), rows)
         self.records = {"train": train, "val": val, "test": splits.test}
 
     @property
@@ -118,21 +118,21 @@ class PhotoDataModule(pl.LightningDataModule):
         records = self.records[split]
         return [scale_boxes(records.boxes_of(i), tuple(records.sizes[i].tolist()), self.frame) for i in indices]
 
-    def dataset(self, split: str) -> PhotoDataset:
+    def dataset(self, split: str) -> ImageDataset:
         """Return the photos of a split as evaluation sees them."""
-        return PhotoDataset(self.records[split], test_transform(self.crop), self.on_broken, with_masks=True)
+        return ImageDataset(self.records[split], test_transform(self.crop), self.on_corrupt_image, with_masks=True)
 
-    def train_dataset(self, with_boxes: bool = False) -> PhotoDataset:
+    def train_dataset(self, with_boxes: bool = False) -> ImageDataset:
         """Return the training photos as training sees them: without masks, and without boxes if they are not asked for."""
         records = self.records["train"]
         in_workers = self.augment == "workers"
-        return PhotoDataset(
+        return ImageDataset(
             records,
             train_transform(self.resize, self.crop) if in_workers else resize_transform(self.resize),
-            self.on_broken,
+            self.on_corrupt_image,
             with_masks=False,
             with_boxes=with_boxes,
-            source=self.source or PhotoFiles(records, self.resize if self.decode == "reduced" else None),
+            source=self.source or ImageFiles(records, self.resize if self.decode == "reduced" else None),
             windows=None if in_workers else Windows(self.resize, self.crop),
         )
 
@@ -166,7 +166,7 @@ class PhotoDataModule(pl.LightningDataModule):
             )
         share = self.batch_size // processes
         indices = ProcessSampler(len(dataset), rank, processes, shuffle_seed=self.seed, places=self._places())
-        indices.go_on_from(self.begin[0], self.begin[1] * share)
+        indices.fast_forward(self.begin[0], self.begin[1] * share)
         return self._loader(dataset, SeededSampler(indices, self.seed), share, drop_last=True)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
@@ -186,7 +186,7 @@ class PhotoDataModule(pl.LightningDataModule):
         return self._loader(dataset, ProcessSampler(len(dataset), rank, processes), self.eval_batch_size)
 
     def _loader(
-        self, dataset: PhotoDataset, sampler: "Sampler", batch_size: int, drop_last: bool = False
+        self, dataset: ImageDataset, sampler: "Sampler", batch_size: int, drop_last: bool = False
     ) -> "DataLoader[Batch]":
         alone = self._processes()[1] == 1
         # of its own: a loader draws a number whenever it is started anew, which a run that goes on does more often. Nothing
@@ -199,16 +199,16 @@ class PhotoDataModule(pl.LightningDataModule):
             drop_last=drop_last,
             num_workers=self.num_workers,
             timeout=self.worker_timeout if self.num_workers else 0,
-            collate_fn=collate if alone or not drop_last else collate_some,
+            collate_fn=collate if alone or not drop_last else collate_nonempty,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=begin_worker,
+            worker_init_fn=worker_init_fn,
             generator=noise,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
     def _places(self) -> Int[np.ndarray, " n"] | None:
         """Return the chunk each training photo is in, where chunks have to be fetched."""
-        sharded = isinstance(self.source, ShardedPhotos) and self.source.shards.is_remote
+        sharded = isinstance(self.source, ShardedImages) and self.source.shards.is_remote
         return self.source.shards.chunk_of(self.source.rows) if sharded else None  # type: ignore[union-attr]
 
     def _processes(self) -> tuple[int, int]:
@@ -226,7 +226,7 @@ class ProcessSampler(Sampler[int]):
         shuffle_seed: shuffles anew each epoch, the same in all processes, and deals every process equally many (the few
             that are over wait for another epoch's shuffle); None keeps the order and deals everything.
         places: (size,) chunks that the indices are in: chunks are shuffled, and an index comes at random among those of
-            `NEARBY` chunks, so that no more have to be at hand; None: every order is as likely as any other.
+            `SHUFFLE_BUFFER_CHUNKS` chunks, so that no more have to be at hand; None: every order is as likely as any other.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class ProcessSampler(Sampler[int]):
         self.epoch = 0
         self.begin = (0, 0)
 
-    def go_on_from(self, epoch: int, seen: int) -> None:
+    def fast_forward(self, epoch: int, seen: int) -> None:
         """Leave out the first indices of an epoch, which have been seen. The epoch keeps its length for who counts it.
 
         The epoch is set, too: Lightning starts the loader's workers, which ask for indices, before it sets it.
@@ -264,7 +264,7 @@ class ProcessSampler(Sampler[int]):
         if self.places is None:
             return rng.permutation(self.size)
         turn = rng.permutation(int(self.places.max()) + 1)  # of each chunk
-        return np.argsort(turn[self.places] + NEARBY * rng.random(self.size), kind="stable")
+        return np.argsort(turn[self.places] + SHUFFLE_BUFFER_CHUNKS * rng.random(self.size), kind="stable")
 
     def __len__(self) -> int:
         if self.shuffle_seed is None:
@@ -297,7 +297,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
         return len(self.indices)
 
 
-def begin_worker(worker: int) -> None:
+def worker_init_fn(worker: int) -> None:
     """Let a loader's worker live on when its whole group is asked to end: the last step still needs its photos.
 
     It has one thread, as torch's own work in it has: OpenCV would start one a core in each.
@@ -307,7 +307,7 @@ def begin_worker(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def collate_some(samples: list[Sample | None]) -> Batch:
+def collate_nonempty(samples: list[Sample | None]) -> Batch:
     """Collate for one of several training processes, where a process without a photo would keep the others waiting.
 
     Raises:

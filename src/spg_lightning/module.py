@@ -9,25 +9,25 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from spg_lightning.compiling import compile_in_place
 from spg_lightning.data.photos import Batch
 from spg_lightning.data.predictions import Ranking
-from spg_lightning.datamodule import PhotoDataModule
+from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localization.metrics import Curves, LocalizationMetric
-from spg_lightning.localization.scan import Scan
-from spg_lightning.results import validation_numbers
-from spg_lightning.score_maps import choose, look
-from spg_lightning.spg.guidance import mask_shares
-from spg_lightning.spg.losses import masks_of
+from spg_lightning.evaluation.results import validation_numbers
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.threshold_scan import ThresholdScan
+from spg_lightning.score_maps.context import resolve, score_map_context
+from spg_lightning.spg.guidance import mask_fractions
+from spg_lightning.spg.losses import masks_from_loss
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
+from spg_lightning.utils.compile import compile_in_place
 
 
 @dataclass
-class Kept:
+class TestOutputs:
     """What a test kept: index of the image -> scan of its map, most probable class."""
 
-    scans: dict[int, Scan]
+    scans: dict[int, ThresholdScan]
     predicted: dict[int, int]
 
 
@@ -75,12 +75,12 @@ class SPGModule(pl.LightningModule):
             compile_in_place(network)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
-        self.score_maps = choose(score_map, network.branches)
-        self.meters = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
-        self.curves: dict[str, dict[str, Curves]] = {}
-        self.ranking: Ranking | None = None  # another classifier's labels for the test part (paper table 3)
-        self.keep: str | None = None  # the score map whose test scans are kept, for results by image
-        self.kept = Kept({}, {})
+        self.score_maps = resolve(score_map, network.branches)
+        self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
+        self.curves: dict[str, dict[str, LocalizationCounts]] = {}
+        self.external_classifier: Ranking | None = None  # another classifier's labels for the test part (paper table 3)
+        self.recorded_map: str | None = None  # the score map whose test scans are kept, for results by image
+        self.test_outputs = TestOutputs({}, {})
 
     def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
         """Return the network's output for uint8 RGB images (B, 3, Y, X)."""
@@ -103,8 +103,8 @@ class SPGModule(pl.LightningModule):
         logged = {f"train/loss_{name}": term.detach() for name, term in terms.items()}
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:  # the masks are made once more: not for nothing
-            for name, mask in masks_of(self.loss, *seen[-1]).items():
-                logged |= {f"train/mask_{name}/{kind}": share for kind, share in mask_shares(mask).items()}
+            for name, mask in masks_from_loss(self.loss, *seen[-1]).items():
+                logged |= {f"train/mask_{name}/{kind}": share for kind, share in mask_fractions(mask).items()}
         self.log_dict(logged, batch_size=len(batch["label"]))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))
         return terms["total"]
@@ -125,9 +125,9 @@ class SPGModule(pl.LightningModule):
     def on_test_epoch_start(self) -> None:
         """Forget the counts of before; from now on keep the scans of one map, if asked to."""
         self._reset()
-        self.kept = Kept({}, {})
-        for name, meter in self.meters.items():
-            meter.keep_scans = name == self.keep  # type: ignore[assignment]
+        self.test_outputs = TestOutputs({}, {})
+        for name, meter in self.metrics.items():
+            meter.keep_scans = name == self.recorded_map  # type: ignore[assignment]
 
     def validation_step(self, batch: Batch | None, batch_index: int) -> None:
         """Count a batch of validation photos."""
@@ -149,40 +149,40 @@ class SPGModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Keep the curves; what they mean is decided with the threshold from validation."""
         self._keep("test")
-        if self.keep is None:
+        if self.recorded_map is None:
             return
-        meter = self.meters[self.keep]
-        self.kept.scans = dict(zip(self.kept.predicted, meter.scans, strict=True))  # type: ignore[arg-type]
+        meter = self.metrics[self.recorded_map]
+        self.test_outputs.scans = dict(zip(self.test_outputs.predicted, meter.scans, strict=True))  # type: ignore[arg-type]
         if self.trainer.world_size > 1:
-            parts: list[Kept | None] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, self.kept)
+            parts: list[TestOutputs | None] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, self.test_outputs)
             for part in parts:
                 assert part is not None
-                self.kept.scans |= part.scans
-                self.kept.predicted |= part.predicted
+                self.test_outputs.scans |= part.scans
+                self.test_outputs.predicted |= part.predicted
 
     def _reset(self) -> None:
-        for meter in self.meters.values():
+        for meter in self.metrics.values():
             meter.reset()  # type: ignore[operator]
 
-    def _keep(self, split: str) -> dict[str, Curves]:
-        self.curves[split] = {name: meter.compute() for name, meter in self.meters.items()}  # type: ignore[operator]
+    def _keep(self, split: str) -> dict[str, LocalizationCounts]:
+        self.curves[split] = {name: meter.compute() for name, meter in self.metrics.items()}  # type: ignore[operator]
         return self.curves[split]
 
     def _count(self, batch: Batch | None, split: str) -> None:
         if batch is None:
             return
-        with look(self.network, self._inputs(batch["image"]), self.score_maps) as seen:
-            maps = {name: seen.map(name, batch["label"])[:, 0] for name in self.meters}
+        with score_map_context(self.network, self._inputs(batch["image"]), self.score_maps) as seen:
+            maps = {name: seen.map(name, batch["label"])[:, 0] for name in self.metrics}
         self._update(split, batch, seen.output.logits, maps)
 
     def _update(self, split: str, batch: Batch, logits: Tensor, maps: dict[str, Tensor]) -> None:
         labels, indices = batch["label"], batch["index"].tolist()
-        data: PhotoDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         names = [data.records[split].images[i] for i in indices]
         five = min(5, logits.shape[1])
-        if split == "test" and self.ranking is not None:
-            ranked = self.ranking(batch["image"], names)
+        if split == "test" and self.external_classifier is not None:
+            ranked = self.external_classifier(batch["image"], names)
         else:
             ranked = logits.topk(five, dim=1).indices
         right = ranked == labels[:, None]
@@ -190,7 +190,7 @@ class SPGModule(pl.LightningModule):
             "boxes": data.ground_truth(split, indices), "masks": batch["mask"], "names": names,
             "top1": right[:, 0], "top5": right.any(1) if right.shape[1] >= five else None,
         }  # fmt: skip
-        if split == "test" and self.keep is not None:
-            self.kept.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
-        for name, meter in self.meters.items():
+        if split == "test" and self.recorded_map is not None:
+            self.test_outputs.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
+        for name, meter in self.metrics.items():
             meter.update(maps[name], **count)  # type: ignore[operator]

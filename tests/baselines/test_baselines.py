@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning.baselines import ACoLNetwork, AttentionDropout, acol_step, cutmix_step, has_step, hide
+from spg_lightning.baselines import ACoLNetwork, AttentionDropout, acol_step, cutmix_step, has_step, hide_patches
 from spg_lightning.baselines.cutmix import window
 from spg_lightning.spg.losses import spg_loss
 from tests.spg.test_network import TinyStem
@@ -13,7 +13,7 @@ from tests.spg.test_network import TinyStem
 def test_hidden_cells_are_whole_and_hidden_at_the_rate():
     torch.manual_seed(0)
     images = torch.rand(40, 3, 50, 70) + 1
-    hidden = hide(images, grid_size=16, drop_rate=0.3)
+    hidden = hide_patches(images, grid_size=16, drop_rate=0.3)
     shares = []
     for image, original in zip(hidden, images, strict=True):
         for y in range(0, 50, 16):
@@ -23,7 +23,7 @@ def test_hidden_cells_are_whole_and_hidden_at_the_rate():
                 assert gone or torch.equal(cell, original[:, y : y + 16, x : x + 16])
                 shares.append(gone)
     assert np.mean(shares) == pytest.approx(0.3, abs=0.05)
-    assert torch.equal(hide(images, 16, 0.0), images)
+    assert torch.equal(hide_patches(images, 16, 0.0), images)
 
 
 def test_has_step_shows_the_network_hidden_images():
@@ -118,12 +118,12 @@ def test_acol_hides_from_b_what_a_attends_to():
     torch.manual_seed(0)
     network = ACoLNetwork(
         threshold=0.6, stem=TinyStem(), num_classes=4, a3_channels=6, b_channels=4, dropout=0.0, branches=(),
-        shared_weights=True, b2_tap="a2", c_channels=4,
+        shared_weights=True, b2_input="a2", c_channels=4,
     )  # fmt: skip
     images, labels = torch.randn(3, 3, 32, 32), torch.tensor([2, 0, 3])
     seen = {}
     network.classifier_b.register_forward_pre_hook(lambda module, args: seen.update(features=args[0]))
-    a, _ = network.both(images, labels)
+    a, _ = network.forward_branches(images, labels)
     features = network.stem(images).a2
     for i, label in enumerate(labels.tolist()):
         attention = a.class_maps[i, label]
@@ -137,7 +137,7 @@ def test_acol_hides_from_b_what_a_attends_to():
     terms["total"].backward()
     assert all(p.grad is not None for p in network.classifier_b.parameters())
     output = network.eval()(images)
-    for maps, own in ((output.class_maps, network.both(images, None)),):
+    for maps, own in ((output.class_maps, network.forward_branches(images, None)),):
         for name in range(4):
             each = [o.class_maps[0, name] for o in own]
             each = [(m - m.min()) / (m.max() - m.min()) for m in each]

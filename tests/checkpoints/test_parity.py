@@ -10,7 +10,7 @@ import torch
 from spg_lightning.checkpoints import LAYOUTS, import_published
 from spg_lightning.checkpoints.published import published_to_ours
 from spg_lightning.spg import attention, spg_loss
-from spg_lightning.spg.score_maps import class_map
+from spg_lightning.spg.maps import class_map
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.shared

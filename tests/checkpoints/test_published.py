@@ -19,7 +19,7 @@ def import_published_names(layout):
     """Return what a published checkpoint of seven classes holds: names -> shapes."""
     how = LAYOUTS[layout]
     network = SPGNetwork(
-        how.stem(28), 7, how.a3_channels, how.b_channels, how.dropout, BRANCHES, True, how.b2_tap, how.c_channels
+        how.stem(28), 7, how.a3_channels, how.b_channels, how.dropout, BRANCHES, True, how.b2_input, how.c_channels
     )
 
     def theirs(name):

@@ -11,10 +11,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from spg_lightning import UserError, compose, train
-from spg_lightning.build import build_data
-from spg_lightning.data import PhotoDataset, Records, collate, read_folder
-from spg_lightning.data.device import cut_windows
-from spg_lightning.data.photos import PhotoFiles
+from spg_lightning.config.build import build_data
+from spg_lightning.data import ImageDataset, Records, collate, read_folder
+from spg_lightning.data.device_augmentation import cut_windows
+from spg_lightning.data.photos import ImageFiles
 from spg_lightning.data.transforms import Windows, resize_transform, train_transform
 from tests.conftest import TINY
 from tests.trees import photo_like, write_cub, write_folder
@@ -68,7 +68,7 @@ def test_height_place_and_flip_of_a_window_are_independent():
 
 
 def workers(records, **options):
-    return PhotoDataset(records, train_transform(RESIZE, CROP), "error", with_masks=True, **options)
+    return ImageDataset(records, train_transform(RESIZE, CROP), "error", with_masks=True, **options)
 
 
 def test_photos_from_files_are_exactly_the_plain_pipelines(records):
@@ -81,7 +81,7 @@ def test_photos_from_files_are_exactly_the_plain_pipelines(records):
 
 def test_windows_on_the_device_are_exactly_those_of_the_workers(records):
     one = workers(records)
-    other = PhotoDataset(records, resize_transform(RESIZE), "error", with_masks=True, windows=Windows(RESIZE, CROP))
+    other = ImageDataset(records, resize_transform(RESIZE), "error", with_masks=True, windows=Windows(RESIZE, CROP))
     keys = [(seed % 3, seed) for seed in SEEDS]
     expected = collate([one[key] for key in keys])
     whole = collate([other[key] for key in keys])
@@ -99,8 +99,8 @@ def test_windows_on_the_device_are_exactly_those_of_the_workers(records):
 
 
 def test_boxes_and_masks_of_reduced_photos_are_those_of_the_photos_in_full(records):
-    full, reduced = workers(records), workers(records, source=PhotoFiles(records, RESIZE))
-    assert PhotoFiles(records, RESIZE)(0).shape == (120, 160, 3)
+    full, reduced = workers(records), workers(records, source=ImageFiles(records, RESIZE))
+    assert ImageFiles(records, RESIZE)(0).shape == (120, 160, 3)
     for seed in SEEDS:
         one, other = full[seed % 3, seed], reduced[seed % 3, seed]
         assert torch.allclose(one["boxes"], other["boxes"], atol=1e-3)
@@ -123,7 +123,7 @@ def test_batches_lie_channels_last_in_memory_from_a_worker_to_the_device(records
         (None, train_transform(RESIZE, CROP)),
         (Windows(RESIZE, CROP), resize_transform(RESIZE)),
     ):
-        dataset = PhotoDataset(records, transform, "error", with_masks=False, windows=windows)
+        dataset = ImageDataset(records, transform, "error", with_masks=False, windows=windows)
         batch = next(iter(DataLoader(dataset, batch_size=3, num_workers=1, collate_fn=collate)))
         image = cut_windows(batch, CROP)["image"]
         assert image.shape == (3, 3, CROP, CROP)
@@ -140,7 +140,7 @@ def unique(process):
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("masks", [False, True])
 def test_a_workers_memory_is_flat_from_epoch_to_epoch(records, masks):
-    dataset = PhotoDataset(records.take(np.zeros(320, int)), resize_transform(128), "error", with_masks=masks)
+    dataset = ImageDataset(records.take(np.zeros(320, int)), resize_transform(128), "error", with_masks=masks)
     loader = DataLoader(dataset, batch_size=32, num_workers=1, collate_fn=collate, persistent_workers=True)
     used = []
     for _ in range(4):
@@ -169,14 +169,14 @@ def test_training_with_windows_on_the_device_gives_the_same_weights(cub, tmp_pat
 
 def test_reduced_decoding_is_for_training_photos_alone(cub, tmp_path, monkeypatch):
     asked = []
-    original = PhotoFiles.__call__
+    original = ImageFiles.__call__
 
     def spy(self, index):
         photo = original(self, index)
         asked.append((self.at_least, photo.shape))
         return photo
 
-    monkeypatch.setattr(PhotoFiles, "__call__", spy)
+    monkeypatch.setattr(ImageFiles, "__call__", spy)
     run(cub, tmp_path, "dataset.decode=reduced", "dataset.resize=64", "trainer.max_steps=1")
     assert (64, (80, 100, 3)) in asked
     assert {shape for at_least, shape in asked if at_least is None} == {(160, 200, 3)}
@@ -199,8 +199,8 @@ def test_a_turned_photo_keeps_its_box_on_every_way(tmp_path):
     (folder / "boxes.csv").write_text("train/cat/0.jpg,60,200,180,280\n")
     records = read_folder(str(folder), None, "auto", {"train": 0.7, "test": 0.3}, 0, "boxes.csv", True).train
     for at_least in (None, RESIZE):
-        sample = PhotoDataset(
-            records, resize_transform(RESIZE), "error", with_masks=False, source=PhotoFiles(records, at_least)
+        sample = ImageDataset(
+            records, resize_transform(RESIZE), "error", with_masks=False, source=ImageFiles(records, at_least)
         )[0]
         bright = sample["image"][0] > 125
         rows, columns = torch.where(bright.any(1))[0], torch.where(bright.any(0))[0]

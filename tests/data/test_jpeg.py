@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spg_lightning.data import jpeg, photos, read_photo
+from spg_lightning.data import jpeg, photos, read_image
 from spg_lightning.errors import UserError
 from tests.trees import photo_like
 
@@ -18,16 +18,16 @@ def save(path, pixels, **options):
     return path
 
 
-def pillow(path, upright):
+def pillow(path, apply_exif_orientation):
     """What the plain way gives: pixels, or the error's line."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photos, "read_jpeg", lambda *_: None)
-        return outcome(path, upright)
+        return outcome(path, apply_exif_orientation)
 
 
-def outcome(path, upright=False, at_least=None):
+def outcome(path, apply_exif_orientation=False, at_least=None):
     try:
-        return read_photo(path, upright, at_least)
+        return read_image(path, apply_exif_orientation, at_least)
     except UserError as error:
         return str(error)
 
@@ -43,7 +43,7 @@ def same(one, other):
 def test_pixels_are_pillows(tmp_path, size, options):
     path = save(tmp_path / "a.jpg", photo_like(size, 0), quality=90, **options)
     assert jpeg.read_jpeg(path, False, None) is not None
-    assert np.array_equal(read_photo(path), np.asarray(Image.open(path)))
+    assert np.array_equal(read_image(path), np.asarray(Image.open(path)))
 
 
 def stored_as_rgb(path):
@@ -122,24 +122,24 @@ BROKEN = {"no bytes", "two bytes", "only start and end", "cut in the header", "c
 BROKEN |= {"a link to itself", "missing", "zeros", "end mark cut off"}
 
 
-@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("apply_exif_orientation", [False, True])
 @pytest.mark.parametrize("name", STRANGE)
-def test_strange_files_get_pillows_word(tmp_path, name, upright):
+def test_strange_files_get_pillows_word(tmp_path, name, apply_exif_orientation):
     path = tmp_path / "a.jpg"
     STRANGE[name](path)
-    expected = pillow(path, upright)
+    expected = pillow(path, apply_exif_orientation)
     for at_least in (None, 1000):
-        assert same(outcome(path, upright, at_least), expected)
+        assert same(outcome(path, apply_exif_orientation, at_least), expected)
     assert isinstance(expected, str) == (name in BROKEN)
     if name in BROKEN:
-        assert isinstance(outcome(path, upright, 4), str)
+        assert isinstance(outcome(path, apply_exif_orientation, 4), str)
         assert "\n" not in expected
 
 
 def test_a_turned_photo_is_turned_and_only_that(tmp_path):
     turned(tmp_path / "a.jpg")
-    assert read_photo(tmp_path / "a.jpg", upright=True).shape == (60, 40, 3)
-    assert read_photo(tmp_path / "a.jpg", upright=False).shape == (40, 60, 3)
+    assert read_image(tmp_path / "a.jpg", apply_exif_orientation=True).shape == (60, 40, 3)
+    assert read_image(tmp_path / "a.jpg", apply_exif_orientation=False).shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize(

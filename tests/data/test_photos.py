@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning.data import PhotoDataset, collate, read_cub
+from spg_lightning.data import ImageDataset, collate, read_cub
 from spg_lightning.data.transforms import test_transform as whole_photo
 from spg_lightning.data.transforms import train_transform
 from spg_lightning.errors import UserError
@@ -26,7 +26,7 @@ def coloured(sample):
 
 
 def test_boxes_and_masks_follow_resize_crop_and_flip(records):
-    dataset = PhotoDataset(records, train_transform(120, 100), "error", with_masks=True)
+    dataset = ImageDataset(records, train_transform(120, 100), "error", with_masks=True)
     dataset.transform.set_random_seed(0)
     for index in [*range(len(dataset))] * 3:
         sample = dataset[index]
@@ -41,7 +41,7 @@ def test_boxes_and_masks_follow_resize_crop_and_flip(records):
 
 
 def test_evaluation_sees_the_whole_photo(records):
-    sample = PhotoDataset(records, whole_photo(80), "error", with_masks=False)[0]
+    sample = ImageDataset(records, whole_photo(80), "error", with_masks=False)[0]
     scale = np.array([80 / 60, 80 / 40] * 2)
     assert sample["boxes"][0].numpy() == pytest.approx(records.boxes_of(0)[0] * scale, abs=1e-3)
     assert sample["mask"] is None
@@ -55,7 +55,7 @@ def truncate(records, index):
 
 def test_a_broken_photo_is_named_and_skipped(records, caplog):
     path = truncate(records, 1)
-    dataset = PhotoDataset(records, whole_photo(32), "skip", with_masks=False)
+    dataset = ImageDataset(records, whole_photo(32), "skip", with_masks=False)
     with caplog.at_level(logging.WARNING):
         batch = collate([dataset[i] for i in range(3)])
     assert batch["index"].tolist() == [0, 2]
@@ -65,5 +65,5 @@ def test_a_broken_photo_is_named_and_skipped(records, caplog):
 
 def test_a_broken_photo_stops_where_asked(records):
     path = truncate(records, 1)
-    with pytest.raises(UserError, match=f"{path.name} is broken.*on_broken=skip"):
-        PhotoDataset(records, whole_photo(32), "error", with_masks=False)[1]
+    with pytest.raises(UserError, match=f"{path.name} is broken.*on_corrupt_image=skip"):
+        ImageDataset(records, whole_photo(32), "error", with_masks=False)[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spg_lightning.data import read_photo
+from spg_lightning.data import read_image
 from spg_lightning.errors import UserError
 
 PICTURE = np.dstack([np.full((20, 30), value, np.uint8) for value in (200, 40, 90)])
@@ -43,7 +43,7 @@ def transparent(path):
 )
 def test_is_read_as_8_bit_rgb(tmp_path, write, expected):
     write(tmp_path / "photo")
-    pixels = read_photo(tmp_path / "photo")
+    pixels = read_image(tmp_path / "photo")
     assert pixels.shape == (20, 30, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - expected).max() <= 6
@@ -52,7 +52,7 @@ def test_is_read_as_8_bit_rgb(tmp_path, write, expected):
 def test_pixels_that_are_no_colours_are_refused(tmp_path):
     Image.fromarray(np.full((20, 30), 0.5, np.float32)).save(tmp_path / "photo.tiff")
     with pytest.raises(UserError, match=r"photo\.tiff is broken \(pixels of mode F"):
-        read_photo(tmp_path / "photo.tiff")
+        read_image(tmp_path / "photo.tiff")
 
 
 @pytest.mark.parametrize("left", [0, 100])
@@ -60,4 +60,4 @@ def test_a_file_cut_short_is_named(tmp_path, left):
     Image.fromarray(PICTURE).save(tmp_path / "photo.jpg")
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes()[:left])
     with pytest.raises(UserError, match=r"photo\.jpg is broken"):
-        read_photo(tmp_path / "photo.jpg")
+        read_image(tmp_path / "photo.jpg")

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from spg_lightning.data.benchmark import read_benchmark
 from spg_lightning.data.masks import read_ternary_mask
-from spg_lightning.localization import pixel_average_precision, pixel_histograms, scale_boxes, scan
-from spg_lightning.localization.pixels import histogram_edges
-from spg_lightning.localization.scan import default_thresholds
+from spg_lightning.data.readers.benchmark_metadata import read_benchmark
+from spg_lightning.localization import pixel_average_precision, pixel_histograms, scale_boxes, scan_thresholds
+from spg_lightning.localization.pixel_metrics import histogram_edges
+from spg_lightning.localization.threshold_scan import default_thresholds
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.shared
@@ -31,7 +31,9 @@ def scans(maps):
     truth: dict[str, list] = {}
     for name, *corners in rows("metadata/localization.txt"):
         truth.setdefault(name, []).append([float(c) for c in corners])
-    return {name: scan(maps[name], scale_boxes(np.array(truth[name]), sizes[name], (224, 224))) for name in maps}
+    return {
+        name: scan_thresholds(maps[name], scale_boxes(np.array(truth[name]), sizes[name], (224, 224))) for name in maps
+    }
 
 
 def test_every_integer(scans):

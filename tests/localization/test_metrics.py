@@ -6,9 +6,15 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from spg_lightning.errors import UserError
-from spg_lightning.localization import LocalizationMetric, floors, pixel_average_precision, pixel_histograms, summarize
-from spg_lightning.localization.pixels import histogram_edges
-from spg_lightning.localization.scan import box_in_photo, default_thresholds, scan
+from spg_lightning.localization import (
+    LocalizationMetric,
+    naive_baselines,
+    pixel_average_precision,
+    pixel_histograms,
+    summarize,
+)
+from spg_lightning.localization.pixel_metrics import histogram_edges
+from spg_lightning.localization.threshold_scan import box_in_photo, default_thresholds, scan_thresholds
 
 
 def images(count, seed=0):
@@ -56,7 +62,7 @@ def test_any_split_gives_identical_states():
     whole = counted([data])
     parts = counted([sliced(data, i, i + 5) for i in range(0, 23, 5)])
     ranks = [counted([sliced(data, *edge)]) for edge in ((0, 7), (7, 8), (8, 23))]
-    for name in ("hits", "pixels", "counts"):
+    for name in ("hits", "pixel_hist", "counts"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
         assert torch.equal(getattr(whole, name), sum(getattr(rank, name) for rank in ranks))
 
@@ -95,16 +101,16 @@ def test_a_map_outside_0_1_is_refused(value):
     score_map = np.full((4, 4), 0.5, np.float32)
     score_map[1, 2] = value
     with pytest.raises(UserError, match=r"photo 7: values must lie in \[0, 1\]"):
-        scan(score_map, np.zeros((0, 4), np.int64), name="photo 7")
+        scan_thresholds(score_map, np.zeros((0, 4), np.int64), name="photo 7")
 
 
 def test_floors():
     centred = [np.array([[25, 25, 74, 74]])] * 3
     corner = [np.array([[0, 0, 9, 9]])]
-    out = floors(test=centred + corner, val=centred, frame=(100, 100))
+    out = naive_baselines(test=centred + corner, val=centred, frame=(100, 100))
     assert out["floor_center_gt_known_error"] == out["floor_center_gt_known_error_oracle"] == 25
     assert out["floor_whole_gt_known_error"] == 100
-    whole = floors(test=[np.array([[0, 0, 99, 80]])], val=None, frame=(100, 100))
+    whole = naive_baselines(test=[np.array([[0, 0, 99, 80]])], val=None, frame=(100, 100))
     assert whole["floor_whole_gt_known_error"] == 0
     assert "floor_center_gt_known_error" not in whole
 

@@ -9,11 +9,11 @@ from spg_lightning.spg import (
     BACKGROUND,
     FOREGROUND,
     IGNORED,
-    Band,
+    ThresholdPair,
     Thresholds,
     cascade,
     direct,
-    mask_shares,
+    mask_fractions,
     ternary_mask,
 )
 from tests.reference import spg_loops
@@ -29,7 +29,7 @@ def test_the_three_kinds_of_pixels():
     values = torch.full((1, 1, 8, 8), 0.3)
     values[0, 0, :5] = 0.9  # 40 pixels: enough foreground
     values[0, 0, 7] = 0.05
-    found = ternary_mask(values, Band(0.7, 0.1))[0, 0]
+    found = ternary_mask(values, ThresholdPair(0.7, 0.1))[0, 0]
     assert (found[:5] == FOREGROUND).all()
     assert (found[5:7] == IGNORED).all()
     assert (found[7] == BACKGROUND).all()
@@ -39,33 +39,33 @@ def test_thresholds_themselves_are_ignored():
     values = torch.full((1, 1, 10, 10), 0.5)
     values[0, 0, :5] = 1.0
     values[0, 0, 9] = 0.25
-    assert (ternary_mask(values, Band(0.5, 0.25))[0, 0, 5:] == IGNORED).all()
+    assert (ternary_mask(values, ThresholdPair(0.5, 0.25))[0, 0, 5:] == IGNORED).all()
 
 
 def test_too_little_foreground_lowers_only_that_images_threshold():
     values = score_maps(2)
     values[0] *= 0.6  # nothing above 0.7: its threshold becomes 0.42
-    found = ternary_mask(values, Band(0.7, 0.1))
+    found = ternary_mask(values, ThresholdPair(0.7, 0.1))
     assert (found[0] == FOREGROUND).equal(values[0] > 0.7 * values[0].max())
     assert (found[1] == FOREGROUND).equal(values[1] > 0.7)
 
 
 def test_background_wins_over_a_lowered_threshold():
-    assert (ternary_mask(torch.full((1, 1, 4, 4), 0.05), Band(0.7, 0.1)) == BACKGROUND).all()
+    assert (ternary_mask(torch.full((1, 1, 4, 4), 0.05), ThresholdPair(0.7, 0.1)) == BACKGROUND).all()
 
 
 @pytest.mark.parametrize("band", [(0.7, 0.1), (0.5, 0.05), (0.28, 0.02), (0.97, 0.9)])
 def test_against_the_loop(band):
     values = score_maps(6)
     values[2:4] *= 0.3
-    found = ternary_mask(values, Band(*band))
+    found = ternary_mask(values, ThresholdPair(*band))
     for image, own in zip(values.numpy(), found.numpy(), strict=True):
         assert np.array_equal(own[0], spg_loops.mask(image[0], *band))
 
 
 def test_masks_follow_permutation_and_flip():
     values = score_maps()
-    band = Band(0.7, 0.1)
+    band = ThresholdPair(0.7, 0.1)
     order = torch.tensor([2, 0, 3, 1])
     assert ternary_mask(values[order], band).equal(ternary_mask(values, band)[order])
     assert ternary_mask(values.flip(3), band).equal(ternary_mask(values, band).flip(3))
@@ -82,7 +82,7 @@ def test_who_teaches_whom():
 
 def test_shares_of_a_mask():
     mask = torch.tensor([[1, 1, 0, -1], [0, 0, -1, 0]], dtype=torch.int8).view(2, 1, 2, 2)
-    shares = {name: share.item() for name, share in mask_shares(mask).items()}
+    shares = {name: share.item() for name, share in mask_fractions(mask).items()}
     assert shares == {"foreground": 0.25, "background": 0.5, "ignored": 0.25}
 
 

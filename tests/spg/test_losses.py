@@ -5,8 +5,17 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spg_lightning.spg import SPGOutput, cascade, direct, guidance_masks, mask_shares, masked_bce, masks_of, spg_loss
-from spg_lightning.spg.score_maps import attention, upsample
+from spg_lightning.spg import (
+    SPGOutput,
+    cascade,
+    direct,
+    guidance_masks,
+    mask_fractions,
+    masked_bce,
+    masks_from_loss,
+    spg_loss,
+)
+from spg_lightning.spg.maps import attention, upsample
 from tests.reference import spg_loops
 
 BANDS = [(0.7, 0.1), (0.5, 0.05), (0.6, 0.2)]
@@ -76,11 +85,11 @@ def test_masks_carry_no_gradient():
 @pytest.mark.parametrize("guidance", [cascade, direct])
 def test_a_loss_tells_its_masks(guidance):
     out = output()
-    told = masks_of(partial(spg_loss, thresholds=BANDS, guidance=guidance), out, LABELS)
+    told = masks_from_loss(partial(spg_loss, thresholds=BANDS, guidance=guidance), out, LABELS)
     made = guidance_masks(out, LABELS, BANDS, guidance)
     assert told.keys() == made.keys() == {"b2", "b1", "c"}
     assert all(told[name].equal(mask) for name, mask in made.items())
-    assert masks_of(lambda output, labels: {}, out, LABELS) == {}
+    assert masks_from_loss(lambda output, labels: {}, out, LABELS) == {}
 
 
 class NoReading(TorchDispatchMode):
@@ -95,7 +104,7 @@ def test_loss_and_shares_never_wait_for_the_device():
     out, loss = output(), partial(spg_loss, thresholds=BANDS)
     with NoReading():
         loss(out, LABELS)["total"].backward()
-        for mask in masks_of(loss, out, LABELS).values():
-            mask_shares(mask)
+        for mask in masks_from_loss(loss, out, LABELS).values():
+            mask_fractions(mask)
     with pytest.raises(AssertionError), NoReading():
         out.logits.sum().item()

@@ -11,7 +11,7 @@ from spg_lightning.stems import Stem, StemChannels, StemFeatures
 
 class TinyStem(Stem):
     mean, std = (0.5,) * 3, (0.5,) * 3
-    channels = StemChannels(a1=4, a2=8, a2_previous=6)
+    channels = StemChannels(a1=4, a2=8, a2_penultimate=6)
 
     def __init__(self):
         super().__init__()
@@ -28,9 +28,9 @@ class TinyStem(Stem):
         return [self.first]
 
 
-def network(branches=("b1", "b2", "c"), shared_weights=True, b2_tap="a2_previous", dropout=0.5):
+def network(branches=("b1", "b2", "c"), shared_weights=True, b2_input="a2_penultimate", dropout=0.5):
     torch.manual_seed(0)
-    return SPGNetwork(TinyStem(), 5, 16, 8, dropout, branches, shared_weights, b2_tap, 8)
+    return SPGNetwork(TinyStem(), 5, 16, 8, dropout, branches, shared_weights, b2_input, 8)
 
 
 IMAGES = torch.randn(2, 3, 32, 24)
@@ -64,10 +64,10 @@ def test_shared_weights_are_one_module():
 
 
 def test_b2s_tap():
-    assert network(b2_tap="a2_previous").b2.in_channels == 6
-    assert network(b2_tap="a2").b2.in_channels == 8
-    with pytest.raises(UserError, match="b2_tap=a3"):
-        network(b2_tap="a3")
+    assert network(b2_input="a2_penultimate").b2.in_channels == 6
+    assert network(b2_input="a2").b2.in_channels == 8
+    with pytest.raises(UserError, match="b2_input=a3"):
+        network(b2_input="a3")
 
 
 def test_dropout_acts_in_training_only():

@@ -20,7 +20,7 @@ def lite0(map_size=28, weights="none", a1_stage=3, a2_stage=6, max_dilation=4):
 def test_lite0_maps(map_size, a1_stage):
     stem = lite0(map_size, a1_stage=a1_stage).eval()
     features = stem(torch.zeros(1, 3, 224, 224))
-    for name in ("a1", "a2", "a2_previous"):
+    for name in ("a1", "a2", "a2_penultimate"):
         assert getattr(features, name).shape == (1, getattr(stem.channels, name), map_size, map_size)
 
 
@@ -44,7 +44,7 @@ def test_lite0_refuses_what_it_cannot_give(wrong):
 def test_inception_maps(map_size):
     features = InceptionV3Stem(map_size, "none", HALF, HALF).eval()(torch.zeros(1, 3, 224, 224))
     assert features.a1.shape == (1, 288, map_size, map_size)
-    assert features.a2.shape == features.a2_previous.shape == (1, 768, map_size, map_size)
+    assert features.a2.shape == features.a2_penultimate.shape == (1, 768, map_size, map_size)
 
 
 def test_inception_takes_torchvisions_weights_from_a_file(tmp_path):

@@ -3,8 +3,8 @@
 from spg_lightning.baselines.acol import ACoLNetwork, acol_step
 from spg_lightning.baselines.adl import ADLNetwork, AttentionDropout
 from spg_lightning.baselines.cutmix import cutmix_step
-from spg_lightning.baselines.has import has_step, hide
-from spg_lightning.baselines.step import plain_step
+from spg_lightning.baselines.has import has_step, hide_patches
+from spg_lightning.spg.training_step import standard_step
 
 __all__ = [
     "ACoLNetwork",
@@ -13,6 +13,6 @@ __all__ = [
     "acol_step",
     "cutmix_step",
     "has_step",
-    "hide",
-    "plain_step",
+    "hide_patches",
+    "standard_step",
 ]

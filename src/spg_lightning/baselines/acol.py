@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from spg_lightning.baselines.step import Loss
+from spg_lightning.spg.maps import class_map, min_max
 from spg_lightning.spg.network import SPGNetwork, SPGOutput, at_least_float32, initialize
-from spg_lightning.spg.score_maps import class_map, min_max
+from spg_lightning.spg.training_step import Loss
 
 
 class ACoLNetwork(SPGNetwork):
@@ -31,7 +31,9 @@ class ACoLNetwork(SPGNetwork):
         )  # fmt: skip
         initialize(self.classifier_b)
 
-    def both(self, images: Float[Tensor, "B 3 Y X"], labels: Int[Tensor, " B"] | None) -> tuple[SPGOutput, SPGOutput]:
+    def forward_branches(
+        self, images: Float[Tensor, "B 3 Y X"], labels: Int[Tensor, " B"] | None
+    ) -> tuple[SPGOutput, SPGOutput]:
         """Return the outputs of A and of B.
 
         Args:
@@ -40,7 +42,7 @@ class ACoLNetwork(SPGNetwork):
         """
         size = (images.shape[-2], images.shape[-1])
         features = self.stem(images).a2
-        a = self._output(self.a4(self.a3_out(self._a3(features))), size)
+        a = self._output(self.a4(self.head_features(self._a3(features))), size)
         attended = min_max(class_map(a, a.logits.argmax(1) if labels is None else labels).detach())
         b = self.classifier_b(features * (attended < self.threshold).to(features.dtype))
         return a, self._output(b, size)
@@ -51,7 +53,7 @@ class ACoLNetwork(SPGNetwork):
         Deviation: erased is what A attends to for its most probable class, also in the maps of the other classes; the
         benchmark runs B once for each class it localizes.
         """
-        a, b = self.both(images, None)
+        a, b = self.forward_branches(images, None)
         maps = torch.maximum(_each(a.class_maps), _each(b.class_maps))
         return SPGOutput(a.logits, maps, None, None, None, a.image_size)
 
@@ -63,8 +65,8 @@ class ACoLNetwork(SPGNetwork):
 def acol_step(
     network: ACoLNetwork, loss: Loss, images: Float[Tensor, "B 3 Y X"], labels: Int[Tensor, " B"]
 ) -> dict[str, Tensor]:
-    """Return the sum of both classifiers' losses; see `plain_step`."""
-    a, b = (loss(output, labels) for output in network.both(images, labels))
+    """Return the sum of both classifiers' losses; see `standard_step`."""
+    a, b = (loss(output, labels) for output in network.forward_branches(images, labels))
     return {"cls": a["cls"], "cls_b": b["cls"], "total": a["total"] + b["total"]}
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spg_lightning.baselines.step import Loss, Network
+from spg_lightning.spg.training_step import Loss, Network
 
 
 def cutmix_step(
@@ -15,10 +15,10 @@ def cutmix_step(
     beta: float,
     probability: float,
 ) -> dict[str, Tensor]:
-    """Return the loss of mixed images; see `plain_step`.
+    """Return the loss of mixed images; see `standard_step`.
 
     Args:
-        network, loss, images, labels: see `plain_step`.
+        network, loss, images, labels: see `standard_step`.
         beta: both parameters of the Beta distribution that the kept share of area is drawn from (paper section 3.1).
         probability: of mixing a batch at all.
     """

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spg_lightning.baselines.step import Loss, Network
+from spg_lightning.spg.training_step import Loss, Network
 
 
-def hide(images: Float[Tensor, "B 3 Y X"], grid_size: int, drop_rate: float) -> Float[Tensor, "B 3 Y X"]:
+def hide_patches(images: Float[Tensor, "B 3 Y X"], grid_size: int, drop_rate: float) -> Float[Tensor, "B 3 Y X"]:
     """Return images with hidden cells.
 
     Args:
@@ -30,5 +30,5 @@ def has_step(
     grid_size: int,
     drop_rate: float,
 ) -> dict[str, Tensor]:
-    """Return the loss of images with hidden cells; see `hide` and `plain_step`."""
-    return loss(network(hide(images, grid_size, drop_rate)), labels)
+    """Return the loss of images with hidden cells; see `hide` and `standard_step`."""
+    return loss(network(hide_patches(images, grid_size, drop_rate)), labels)

@@ -28,7 +28,7 @@ class Layout:
         stem: builds the stem for a map size, without weights.
         prefixes: its name -> ours, for every part that is not the stem's; what matches none belongs to the stem.
         a3_channels, b_channels, c_channels: widths in that implementation.
-        dropout, b2_tap: of that implementation.
+        dropout, b2_input: of that implementation.
     """
 
     stem: Callable[[int], Stem]
@@ -37,7 +37,7 @@ class Layout:
     b_channels: int = 512
     c_channels: int = 512
     dropout: float = 0.5
-    b2_tap: str = "a2_previous"
+    b2_input: str = "a2_penultimate"
 
 
 def _inception(map_size: int) -> Stem:
@@ -78,7 +78,7 @@ LAYOUTS = {
             **{f"SPG_A_2.{k}": f"stem.features.{24 + k}" for k in (0, 2, 4)},
             "SPG_A_3.0": "a3_1", "SPG_A_3.2": "a3_2", "SPG_A_4": "a4", **BENCHMARK_BRANCHES,
         },
-        a3_channels=512, dropout=0.0, b2_tap="a2",
+        a3_channels=512, dropout=0.0, b2_input="a2",
     ),
     "benchmark/resnet50": Layout(
         stem=_resnet50,
@@ -86,7 +86,7 @@ LAYOUTS = {
             "SPG_A1.0": "stem.layer3.0", **{f"SPG_A2.{k}": f"stem.layer3.{k + 1}" for k in range(5)},
             "SPG_A4": "a4", **BENCHMARK_BRANCHES,
         },
-        a3_channels=2048, b_channels=1024, dropout=0.0, b2_tap="a2",
+        a3_channels=2048, b_channels=1024, dropout=0.0, b2_input="a2",
     ),
 }  # fmt: skip
 
@@ -113,7 +113,7 @@ def import_published(state_dict: Mapping[str, object], layout: str, num_classes:
         dropout=how.dropout,
         branches=BRANCHES,
         shared_weights=True,
-        b2_tap=how.b2_tap,
+        b2_input=how.b2_input,
         c_channels=how.c_channels,
     )
     given = {published_to_ours(name, how.prefixes): value for name, value in _unwrap(state_dict).items()}

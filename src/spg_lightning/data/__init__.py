@@ -1,19 +1,19 @@
 """One reader a data set, one common table of records, transforms. Knows nothing of Lightning or Hydra."""
 
-from spg_lightning.data.benchmark import read_benchmark
-from spg_lightning.data.benchmark_parts import read_benchmark_parts
-from spg_lightning.data.cub import read_cub, read_cub_and_val
-from spg_lightning.data.folder import read_folder
-from spg_lightning.data.ilsvrc import read_ilsvrc
-from spg_lightning.data.names import Names
-from spg_lightning.data.photos import Batch, PhotoDataset, collate, read_photo
+from spg_lightning.data.packed_strings import PackedStrings
+from spg_lightning.data.photos import Batch, ImageDataset, collate, read_image
+from spg_lightning.data.readers.benchmark import read_benchmark_parts
+from spg_lightning.data.readers.benchmark_metadata import read_benchmark
+from spg_lightning.data.readers.cub import read_cub, read_cub_and_val
+from spg_lightning.data.readers.folder import read_folder
+from spg_lightning.data.readers.ilsvrc import read_ilsvrc
+from spg_lightning.data.readers.toybirds import read_toybirds
 from spg_lightning.data.records import Records, Splits
-from spg_lightning.data.toybirds import read_toybirds
 
 __all__ = [
     "Batch",
-    "Names",
-    "PhotoDataset",
+    "ImageDataset",
+    "PackedStrings",
     "Records",
     "Splits",
     "collate",
@@ -23,6 +23,6 @@ __all__ = [
     "read_cub_and_val",
     "read_folder",
     "read_ilsvrc",
-    "read_photo",
+    "read_image",
     "read_toybirds",
 ]

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from spg_lightning.data.lists import is_inside
+from spg_lightning.data.text_files import is_inside
 from spg_lightning.errors import UserError, first_line
 
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)

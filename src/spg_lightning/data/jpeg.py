@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from spg_lightning.data.measure import ORIENTATION
+from spg_lightning.data.validation.image_sizes import ORIENTATION
 
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
 FLAGS = {  # OpenCV has no names for "reduced, as RGB"; GRAYSCALE is the flag without a colour, which COLOR_RGB adds
@@ -27,7 +27,7 @@ FLAGS = {  # OpenCV has no names for "reduced, as RGB"; GRAYSCALE is the flag wi
 }
 
 
-def decode_jpeg(data: bytes, upright: bool, at_least: int | None) -> UInt8[np.ndarray, "Y X 3"] | None:
+def decode_jpeg(data: bytes, apply_exif_orientation: bool, at_least: int | None) -> UInt8[np.ndarray, "Y X 3"] | None:
     """Return the pixels of an ordinary JPEG file as RGB, None where Pillow has to look.
 
     Ordinary are files that end as they should (OpenCV fills up a truncated one with grey and says nothing), in colour or
@@ -35,14 +35,14 @@ def decode_jpeg(data: bytes, upright: bool, at_least: int | None) -> UInt8[np.nd
 
     Args:
         data: the file.
-        upright: see `read_photo`.
-        at_least: see `read_photo`.
+        apply_exif_orientation: see `read_image`.
+        at_least: see `read_image`.
     """
     if not data.startswith(START) or not data.endswith(END):
         return None
     try:
         with Image.open(BytesIO(data)) as header:  # reads no pixels
-            turned = upright and header.getexif().get(ORIENTATION, 1) != 1
+            turned = apply_exif_orientation and header.getexif().get(ORIENTATION, 1) != 1
             if (
                 turned
                 or header.mode not in ("RGB", "L")
@@ -63,11 +63,11 @@ def reduction(size: tuple[int, int], at_least: int | None) -> int:
     return next((factor for factor in (8, 4, 2) if min(size) // factor >= at_least), 1)
 
 
-def read_jpeg(path: Path, upright: bool, at_least: int | None) -> UInt8[np.ndarray, "Y X 3"] | None:
+def read_jpeg(path: Path, apply_exif_orientation: bool, at_least: int | None) -> UInt8[np.ndarray, "Y X 3"] | None:
     """Return the pixels of a file as `decode_jpeg` does; None, too, for one that cannot be read."""
     try:
         with path.open("rb") as file:
             start = file.read(len(START))
-            return decode_jpeg(start + file.read(), upright, at_least) if start == START else None
+            return decode_jpeg(start + file.read(), apply_exif_orientation, at_least) if start == START else None
     except OSError:
         return None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spg_lightning.data.records import drop_photo_ending
+from spg_lightning.data.records import drop_image_extension
 from spg_lightning.errors import UserError
 
 SHOWN = 3  # how many missing files an error names
@@ -23,7 +23,7 @@ def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
     found: dict[Path, str] = {}
     missing = []
     for image_id in image_ids:
-        names = dict.fromkeys((f"{image_id}.npy", f"{drop_photo_ending(image_id)}.npy"))
+        names = dict.fromkeys((f"{image_id}.npy", f"{drop_image_extension(image_id)}.npy"))
         path = next((root / name for name in names if (root / name).is_file()), None)
         if path is None:
             missing.append([*names][-1])

@@ -20,7 +20,7 @@ from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
-ON_BROKEN = ("skip", "error")
+ON_CORRUPT_IMAGE = ("skip", "error")
 DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of more than 8 bits a pixel
 
 
@@ -54,13 +54,15 @@ class Batch(TypedDict):
     window: list[Window] | None
 
 
-def read_photo(path: Path, upright: bool = False, at_least: int | None = None) -> UInt8[np.ndarray, "Y X 3"]:
+def read_image(
+    path: Path, apply_exif_orientation: bool = False, at_least: int | None = None
+) -> UInt8[np.ndarray, "Y X 3"]:
     """Return a photo as RGB.
 
     Args:
         path: of the file.
-        upright: turn it as its EXIF orientation says; off for data sets whose boxes refer to the pixels as stored, see
-            `Records.upright`.
+        apply_exif_orientation: turn it as its EXIF orientation says; off for data sets whose boxes refer to the pixels as stored, see
+            `Records.apply_exif_orientation`.
         at_least: pixels that are enough for its shorter side: a JPEG may come at 1/2, 1/4 or 1/8 of its size as long as no
             side falls below. None: in full.
 
@@ -70,11 +72,11 @@ def read_photo(path: Path, upright: bool = False, at_least: int | None = None) -
     Raises:
         UserError: the file is missing or broken; truncated files count as broken, and so do pixels that are no colours.
     """
-    if (pixels := read_jpeg(path, upright, at_least)) is not None:
+    if (pixels := read_jpeg(path, apply_exif_orientation, at_least)) is not None:
         return pixels
     try:
         with Image.open(path) as photo:
-            turned = ImageOps.exif_transpose(photo) if upright else photo
+            turned = ImageOps.exif_transpose(photo) if apply_exif_orientation else photo
             if turned.mode in DEEP:
                 turned = _to_8_bits(turned)
             return np.asarray(turned.convert("RGB"))
@@ -97,12 +99,12 @@ def _to_8_bits(photo: Image.Image) -> Image.Image:
 Source = Callable[[int], UInt8[np.ndarray, "Y X 3"]]
 
 
-class PhotoFiles:
+class ImageFiles:
     """The photos of records from their files: index -> pixels.
 
     Args:
         records: the photos.
-        at_least: see `read_photo`.
+        at_least: see `read_image`.
     """
 
     def __init__(self, records: Records, at_least: int | None = None) -> None:
@@ -110,16 +112,18 @@ class PhotoFiles:
 
     def __call__(self, index: int) -> UInt8[np.ndarray, "Y X 3"]:
         """Return a photo as RGB."""
-        return read_photo(self.records.root / self.records.images[index], self.records.upright, self.at_least)
+        return read_image(
+            self.records.root / self.records.images[index], self.records.apply_exif_orientation, self.at_least
+        )
 
 
-class PhotoDataset(Dataset):
+class ImageDataset(Dataset):
     """Samples of records.
 
     Args:
         records: the photos.
         transform: an albumentations pipeline that boxes and masks follow.
-        on_broken: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
+        on_corrupt_image: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
         with_masks: load the masks, where there are any.
         with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
         source: index -> pixels, of any size; None: the files, in full.
@@ -130,17 +134,17 @@ class PhotoDataset(Dataset):
         self,
         records: Records,
         transform: A.Compose,
-        on_broken: str,
+        on_corrupt_image: str,
         with_masks: bool,
         with_boxes: bool = True,
         source: Source | None = None,
         windows: Callable[[int | None], Window] | None = None,
     ) -> None:
-        if on_broken not in ON_BROKEN:
-            raise UserError(f"data.on_broken={on_broken}: choose skip or error")
-        self.records, self.transform, self.on_broken = records, transform, on_broken
+        if on_corrupt_image not in ON_CORRUPT_IMAGE:
+            raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose skip or error")
+        self.records, self.transform, self.on_corrupt_image = records, transform, on_corrupt_image
         self.with_masks, self.with_boxes = with_masks and bool(records.masks), with_boxes
-        self.source = source or PhotoFiles(records)
+        self.source = source or ImageFiles(records)
         self.windows = windows
 
     def __len__(self) -> int:
@@ -158,9 +162,9 @@ class PhotoDataset(Dataset):
         try:
             return self._sample(index, seed)
         except UserError as error:
-            if self.on_broken == "error":
-                raise UserError(f"{error}; restore it, or set data.on_broken=skip") from error
-            log.warning("%s; skipped (data.on_broken=error stops instead)", error)
+            if self.on_corrupt_image == "error":
+                raise UserError(f"{error}; restore it, or set data.on_corrupt_image=skip") from error
+            log.warning("%s; skipped (data.on_corrupt_image=error stops instead)", error)
             return None
 
     def _sample(self, index: int, seed: int | None) -> Sample:

@@ -6,8 +6,8 @@ from pathlib import Path
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from spg_lightning.data.benchmark import natural, read_table, require_rows
-from spg_lightning.data.records import drop_photo_ending
+from spg_lightning.data.readers.benchmark_metadata import natural, read_table, require_rows
+from spg_lightning.data.records import drop_image_extension
 from spg_lightning.errors import UserError
 
 OTHER = -1  # a class that the data set does not have
@@ -33,8 +33,8 @@ def read_predictions(
     if not file.is_file():
         raise UserError(f"{key}={path} is missing; give a file of rows <image id>,<class>,<second class>, ...")
     table = read_table(file, None, lambda words: tuple(class_of(word) for word in words[1:]))
-    bare = {drop_photo_ending(image): row for image, row in table.items()}
-    found = {image: table.get(image, bare.get(drop_photo_ending(image))) for image in images}
+    bare = {drop_image_extension(image): row for image, row in table.items()}
+    found = {image: table.get(image, bare.get(drop_image_extension(image))) for image in images}
     rows = {image: row for image, row in found.items() if row is not None}
     require_rows(file, images, rows)
     return rows

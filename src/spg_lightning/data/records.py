@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from spg_lightning.data.names import Groups, Names, rows_of
+from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings, rows_of
 
-PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+IMAGE_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 
-def drop_photo_ending(name: str) -> str:
+def drop_image_extension(name: str) -> str:
     """Return a path without a photo's extension; what else follows a dot belongs to the name."""
-    return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in PHOTO_ENDINGS else name
+    return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in IMAGE_EXTENSIONS else name
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Records:
         masks: N lists of mask files, whose union is the object; empty where the data set has none.
         ignored: N mask files of regions that count neither as object nor as background, "" for none; or empty.
         mask_above: a mask's pixels brighter than this belong to it.
-        upright: photos are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned photo;
+        apply_exif_orientation: photos are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned photo;
             otherwise all of them refer to the pixels as stored.
         origin: a function that reads these records from an index again, and its arguments, where they come from one whole.
     """
@@ -49,7 +49,7 @@ class Records:
     masks: Sequence[tuple[str, ...]] = field(default=())
     ignored: Sequence[str] = field(default=())
     mask_above: int = 127
-    upright: bool = False
+    apply_exif_orientation: bool = False
     origin: tuple[Callable[..., "Records"], tuple[Any, ...]] | None = field(default=None, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,7 +67,7 @@ class Records:
 
     def image_id(self, index: int) -> str:
         """Return the image's id: its path with slashes kept and the extension dropped."""
-        return drop_photo_ending(self.images[index])
+        return drop_image_extension(self.images[index])
 
     def take(self, indices: Int[np.ndarray, " n"]) -> "Records":
         """Return the records at `indices`, in that order."""
@@ -75,13 +75,13 @@ class Records:
         return replace(
             self,
             origin=None,
-            images=Names.of(self.images).take(indices),
+            images=PackedStrings.of(self.images).take(indices),
             labels=self.labels[indices],
             sizes=self.sizes[indices],
             boxes=self.boxes[rows],
             box_offsets=offsets,
-            masks=Groups.of(self.masks).take(indices) if self.masks else (),
-            ignored=Names.of(self.ignored).take(indices) if self.ignored else (),
+            masks=PackedStringLists.of(self.masks).take(indices) if self.masks else (),
+            ignored=PackedStrings.of(self.ignored).take(indices) if self.ignored else (),
         )
 
 
@@ -94,7 +94,9 @@ class Splits:
     test: Records
 
 
-def held_out_rows(records: Records, share: float, seed: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+def stratified_holdout(
+    records: Records, share: float, seed: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     """Hold out `share` of each class (at least one photo of a class with two or more), the same for the same seed.
 
     Returns:

@@ -31,14 +31,14 @@ import numpy as np
 from numba import njit
 
 LEVELS = 256
-NOBODY, LAST = np.uint32(0), np.uint32(2**32 - 1)  # no component yet; what NOBODY - 1 wraps round to
+UNASSIGNED, LAST = np.uint32(0), np.uint32(2**32 - 1)  # no component yet; what NOBODY - 1 wraps round to
 OUTSIDE = np.uint32(1)  # a component that swallows what it meets and is never reported
 # columns of `nodes`. SINCE: the value at which the component last changed. AREA: in half pixels; of holes: in pixels.
 # START: its first pixel in reading order. INTO: what a hole was merged into. FILLED: the value from which a hole is open
 PARENT, SINCE, X0, Y0, X1, Y1, AREA, START = range(8)
 INTO, FILLED = START, 8
 COLUMNS = 9
-ENDLESS = np.int32(2**30)
+INFINITE = np.int32(2**30)
 
 
 @njit(cache=True, nogil=True)
@@ -60,7 +60,7 @@ def _rising(values, width, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _half_pixels(values, height, width):  # type: ignore[no-untyped-def]
+def _area_increments(values, height, width):  # type: ignore[no-untyped-def]
     """Return how many half pixels of polygon area each pixel brings when it comes in, in falling order.
 
     Of equal values the later in reading order come first, as in the sweep.
@@ -165,9 +165,9 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
     across, stride = np.int64(np.uint16(width)), np.int64(np.uint16(width + 2))
     component = np.full((height + 2) * stride, OUTSIDE, np.uint32)
     for row in range(height):
-        component[(row + 1) * stride + 1 : (row + 1) * stride + 1 + across] = NOBODY
+        component[(row + 1) * stride + 1 : (row + 1) * stride + 1 + across] = UNASSIGNED
     nodes = np.empty((values.size // 2 + 3, COLUMNS), np.int32)
-    _create(nodes, OUTSIDE, ENDLESS, 0, 0, ENDLESS, 0)
+    _create(nodes, OUTSIDE, INFINITE, 0, 0, INFINITE, 0)
     count = np.uint32(OUTSIDE + 1)
     any_hole = False
     for k in range(order.size):
@@ -177,7 +177,7 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
         n0, n1, n2, n3 = component[i], component[i + stride - 1], component[i + stride + 1], component[i + 2 * stride]
         high = max(max(n0, n1), max(n2, n3))
         low = min(min(np.uint32(n0 - 1), np.uint32(n1 - 1)), min(np.uint32(n2 - 1), np.uint32(n3 - 1)))
-        if high == NOBODY:
+        if high == UNASSIGNED:
             root = count
             count = np.uint32(count + 1)
             _create(nodes, root, value, y, x, 1, 0)
@@ -188,7 +188,7 @@ def _sweep_holes(values, order, height, width, boxes, all_iou, filled, first, la
                 _close_hole(nodes, root, value, height, across, boxes, all_iou)
             if low != np.uint32(high - 1):
                 for number in (n0, n1, n2, n3):
-                    if number == NOBODY or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
+                    if number == UNASSIGNED or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
                         continue
                     other = _find(nodes, number)
                     if other == root:
@@ -251,7 +251,7 @@ def _sweep_components(  # type: ignore[no-untyped-def]
     """
     across, stride = np.int64(np.uint16(width)), np.int64(np.uint16(width + 2))
     nodes = np.empty((order.size // 4 + height + width + 3, COLUMNS), np.int32)
-    _create(nodes, OUTSIDE, -1, 0, 0, ENDLESS, 0)
+    _create(nodes, OUTSIDE, -1, 0, 0, INFINITE, 0)
     count = np.uint32(OUTSIDE + 1)
     root = OUTSIDE
     for k in range(order.size):
@@ -268,7 +268,7 @@ def _sweep_components(  # type: ignore[no-untyped-def]
             min(min(np.uint32(n0 - 1), np.uint32(n1 - 1)), min(np.uint32(n2 - 1), np.uint32(n3 - 1))),
             min(min(np.uint32(n4 - 1), np.uint32(n5 - 1)), min(np.uint32(n6 - 1), np.uint32(n7 - 1))),
         )
-        if high == NOBODY:
+        if high == UNASSIGNED:
             root = count
             count = np.uint32(count + 1)
             _create(nodes, root, value, y, x, 0, place)
@@ -278,7 +278,7 @@ def _sweep_components(  # type: ignore[no-untyped-def]
                 _close(nodes, root, value, height, across, boxes, all_iou, want_largest, largest)
             if low != np.uint32(high - 1):
                 for number in (n0, n1, n2, n3, n4, n5, n6, n7):
-                    if number == NOBODY or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
+                    if number == UNASSIGNED or number == high:  # noqa: SIM109 (numba compiles this to two comparisons)
                         continue
                     other = _find(nodes, number)
                     if other == root:
@@ -328,13 +328,13 @@ def scan_levels(image, boxes):  # type: ignore[no-untyped-def]
         islands = np.full((height + 2) * (width + 2), OUTSIDE, np.uint32)
         for y in range(height):
             row = (y + 1) * (width + 2) + 1
-            islands[row + first[y] : row + last[y] + 1] = NOBODY
+            islands[row + first[y] : row + last[y] + 1] = UNASSIGNED
         order = _rising(values, width, first, last)
         ones = np.ones(values.size, np.uint8)
         _sweep_components(values, order, islands, ones, height, width, boxes, all_iou, False, largest)
         order = _rising(filled, width, np.zeros(height, np.int64), np.full(height, width - 1))
     component = np.zeros((height + 2) * (width + 2), np.uint32)
-    halves = _half_pixels(filled, height, width)
+    halves = _area_increments(filled, height, width)
     _sweep_components(filled, order, component, halves, height, width, boxes, all_iou, True, largest)
     largest_box = largest[:, 2:].copy()
     largest_iou = np.zeros(LEVELS)

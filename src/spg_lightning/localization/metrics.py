@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 from torchmetrics import Metric
 
-from spg_lightning.localization.pixels import histogram_edges, pixel_average_precision, pixel_histograms
-from spg_lightning.localization.scan import Scan, check_map, default_thresholds, scan
+from spg_lightning.localization.pixel_metrics import histogram_edges, pixel_average_precision, pixel_histograms
+from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, default_thresholds, scan_thresholds
 
 IOUS = (30, 50, 70)
 # rows of `hits`: the first three take the largest contour at IoU 0.5, the others any contour (MaxBoxAccV2)
@@ -25,7 +25,7 @@ Masks = Int8[Tensor, "*B Y X"] | Bool[Tensor, "*B Y X"]
 
 
 @dataclass  # not frozen: torchmetrics refuses to pass on frozen ones
-class Curves:
+class LocalizationCounts:
     """What an evaluation counted.
 
     Attributes:
@@ -33,9 +33,9 @@ class Curves:
         hits: (6, T) images localized rightly at each threshold, rows as `CURVES`.
         num_images: how many images were counted.
         num_boxed: how many of them had ground-truth boxes.
-        num_classified, num_ranked: for how many of them the first, and the first five predicted classes were known.
+        num_classified, num_top5: for how many of them the first, and the first five predicted classes were known.
         top1, top5: images classified rightly.
-        pixels: (2, bins) histograms of scores on background and object; zeros where there were no masks.
+        pixel_hist: (2, bins) histograms of scores on background and object; zeros where there were no masks.
     """
 
     thresholds: Float[np.ndarray, " T"]
@@ -43,10 +43,10 @@ class Curves:
     num_images: int
     num_boxed: int
     num_classified: int
-    num_ranked: int
+    num_top5: int
     top1: int
     top5: int
-    pixels: Int[np.ndarray, "2 bins"]
+    pixel_hist: Int[np.ndarray, "2 bins"]
 
     def accuracy(self, curve: str) -> Float[np.ndarray, " T"]:
         """Return a curve in percent of the images with boxes."""
@@ -77,13 +77,13 @@ class LocalizationMetric(Metric):
         super().__init__(**kwargs)
         self.thresholds = default_thresholds(num_thresholds)
         self.edges = histogram_edges(self.thresholds)
-        self.keep_scans, self.scans = keep_scans, list[Scan]()
+        self.keep_scans, self.scans = keep_scans, list[ThresholdScan]()
         zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
         self.hits: Tensor
-        self.pixels: Tensor
+        self.pixel_hist: Tensor
         self.counts: Tensor  # images, with boxes, with a class, with five, right among the first, among the first five
         self.add_state("hits", zeros, dist_reduce_fx="sum")
-        self.add_state("pixels", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
@@ -112,14 +112,14 @@ class LocalizationMetric(Metric):
         """
         maps = _as_arrays(score_maps)
         hits = np.zeros(self.hits.shape, np.int64)
-        pixels = np.zeros(self.pixels.shape, np.int64)
+        pixels = np.zeros(self.pixel_hist.shape, np.int64)
         right = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
 
-        def look(i: int) -> tuple[Scan | None, Int[np.ndarray, "2 bins"] | None]:
+        def look(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2 bins"] | None]:
             name = names[i] if names else f"score map {i}"
             if boxes is None:
                 check_map(maps[i], name)
-            found = None if boxes is None else scan(maps[i], boxes[i], name)
+            found = None if boxes is None else scan_thresholds(maps[i], boxes[i], name)
             if masks is None:
                 return found, None
             return found, pixel_histograms(maps[i], np.asarray(masks[i].cpu(), np.int8), self.edges)
@@ -137,10 +137,10 @@ class LocalizationMetric(Metric):
         counts = [len(maps), boxed, *(len(maps) * (known is not None) for known in right)]
         counts += [0 if flags is None else int(flags.sum()) for flags in right]
         self.hits += torch.from_numpy(hits).to(self.device)
-        self.pixels += torch.from_numpy(pixels).to(self.device)
+        self.pixel_hist += torch.from_numpy(pixels).to(self.device)
         self.counts += torch.tensor(counts, device=self.device)
 
-    def _hits(self, found: Scan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 T"]:
+    def _hits(self, found: ThresholdScan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 T"]:
         """Return at which thresholds one image is right, rows as `CURVES`."""
         levels = found.levels(self.thresholds)
         known = found.largest_iou >= 0.5
@@ -152,11 +152,11 @@ class LocalizationMetric(Metric):
         super().reset()
         self.scans = []
 
-    def compute(self) -> Curves:
+    def compute(self) -> LocalizationCounts:
         """Return the counts of all processes."""
         images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
-        hits, pixels = self.hits.cpu().numpy(), self.pixels.cpu().numpy()
-        return Curves(self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels)
+        hits, pixels = self.hits.cpu().numpy(), self.pixel_hist.cpu().numpy()
+        return LocalizationCounts(self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels)
 
 
 def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -166,7 +166,7 @@ def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray
     return [*(maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps).numpy()]
 
 
-def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
+def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[str, float]:
     """Return the metrics by name, in percent where a percentage is meant.
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for GT-known, for the localization errors and
@@ -175,11 +175,11 @@ def summarize(test: Curves, val: Curves | None) -> dict[str, float]:
     classification and top-1 / top-5 localization errors without predicted classes, PxAP without masks.
     """
     out = {"num_images": float(test.num_images), "num_boxed": float(test.num_boxed)}
-    right = {1: (test.num_classified, test.top1), 5: (test.num_ranked, test.top5)}
+    right = {1: (test.num_classified, test.top1), 5: (test.num_top5, test.top5)}
     known = [k for k, (count, _) in right.items() if 0 < count == test.num_images]
     out |= {f"cls_top{k}_error": 100 - 100 * right[k][1] / test.num_images for k in known}
-    if test.pixels.any():
-        out["pxap"] = pixel_average_precision(test.pixels)
+    if test.pixel_hist.any():
+        out["pxap"] = pixel_average_precision(test.pixel_hist)
     for suffix, chooser in (("", val), ("_oracle", test)):
         if chooser is None or not test.num_boxed or not chooser.num_boxed:
             continue

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spg_lightning.datamodule import PhotoDataModule
+from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.module import Loss
 from spg_lightning.reporting import overlay
-from spg_lightning.reporting.views import View, views
+from spg_lightning.reporting.samples import SampleView, collect_views
 from spg_lightning.spg.guidance import FOREGROUND
 from spg_lightning.spg.network import BRANCHES, SPGNetwork
 
@@ -18,7 +18,7 @@ SIDE = 192  # of a panel in pixels
 def write_gallery(
     folder: Path,
     network: SPGNetwork,
-    data: PhotoDataModule,
+    data: ImageDataModule,
     loss: Loss | None,
     score_map: str,
     threshold: float,
@@ -31,9 +31,9 @@ def write_gallery(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, paths = [], []
-    for view in views(network, data, loss, score_map, threshold, count):
-        row = overlay.strip(panels(view), SIDE)
-        key = overlay.key(row.shape[1], overlay.BOXES | (overlay.MASKS if view.masks else {}))
+    for view in collect_views(network, data, loss, score_map, threshold, count):
+        row = overlay.panel_row(panels(view), SIDE)
+        key = overlay.legend(row.shape[1], overlay.BOXES | (overlay.MASKS if view.masks else {}))
         path = folder / f"{view.image.replace('/', '_')}.png"
         Image.fromarray(np.concatenate([row, key])).save(path)
         rows.append(row)
@@ -44,7 +44,7 @@ def write_gallery(
     return paths
 
 
-def panels(view: View) -> list[tuple[str, overlay.Photo]]:
+def panels(view: SampleView) -> list[tuple[str, overlay.Photo]]:
     """Return a photo's captioned panels."""
     # drawn at the panels' size, so that lines and letters stay sharp
     scale = SIDE / len(view.photo)

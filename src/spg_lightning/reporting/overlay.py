@@ -65,7 +65,7 @@ def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> 
     return np.clip(np.asarray(resized), 0, 1)
 
 
-def strip(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 24) -> Photo:
+def panel_row(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 24) -> Photo:
     """Put captioned square panels in a row on white."""
     gap = 6
     sheet = Image.new("RGB", (len(panels) * (side + gap) + gap, side + caption_height + gap), "white")
@@ -77,7 +77,7 @@ def strip(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 
     return np.asarray(sheet)
 
 
-def key(width: int, entries: Mapping[str, Colour], height: int = 26) -> Photo:
+def legend(width: int, entries: Mapping[str, Colour], height: int = 26) -> Photo:
     """Return a line that says what colours mean, to stand below a picture of this width."""
     sheet = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)

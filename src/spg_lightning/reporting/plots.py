@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spg_lightning.localization.metrics import IOUS, Curves
-from spg_lightning.results import Evaluation
+from spg_lightning.evaluation.results import Evaluation
+from spg_lightning.localization.metrics import IOUS, LocalizationCounts
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#222222", "#888888"
@@ -22,7 +22,7 @@ def plot_evaluation(evaluation: Evaluation) -> Figure:
     panels = [_accuracy] if curves.num_boxed else []
     if any(not isnan(result.iou) for result in evaluation.images):
         panels.append(_overlaps)
-    if curves.pixels.any():
+    if curves.pixel_hist.any():
         panels.append(_precision_recall)
     if not panels:
         panels.append(_nothing)
@@ -47,7 +47,7 @@ def save_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def _accuracy(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
+def _accuracy(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
     for iou in IOUS:
         axes.plot(
             curves.thresholds, curves.accuracy(f"iou{iou}"), color=BY_IOU[iou], label=f"IoU ≥ {iou} %, any contour"
@@ -57,16 +57,18 @@ def _accuracy(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
     )
     chosen_on = "val" if "val" in evaluation.curves else "test (oracle)"
     axes.axvline(evaluation.threshold, color=GREY, linewidth=1, label=f"threshold chosen on {chosen_on}")
-    key = next((k for k in ("", "_oracle") if f"test/floor_center_gt_known_error{k}" in evaluation.floors), None)
+    key = next(
+        (k for k in ("", "_oracle") if f"test/floor_center_gt_known_error{k}" in evaluation.naive_baselines), None
+    )
     if key is not None:
-        floor = 100 - evaluation.floors[f"test/floor_center_gt_known_error{key}"]
+        floor = 100 - evaluation.naive_baselines[f"test/floor_center_gt_known_error{key}"]
         axes.axhline(floor, color=GREY, linewidth=1, linestyle=":", label="blind centred box, IoU ≥ 50 %")
     axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold, share of the map's maximum", ylabel="images right, %")
     axes.set_title("Accuracy over threshold", fontsize=11, loc="left")
     _legend(axes)
 
 
-def _overlaps(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
+def _overlaps(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
     ious = [result.iou for result in evaluation.images if not isnan(result.iou)]
     axes.hist(ious, bins=np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white", linewidth=0.6)
     axes.axvline(0.5, color=BLACK, linestyle="--", linewidth=1)
@@ -74,13 +76,13 @@ def _overlaps(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
     axes.set_title(f"Overlap, median {np.median(ious):.2f}", fontsize=11, loc="left")
 
 
-def _nothing(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
+def _nothing(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
     axes.set(xticks=[], yticks=[])
     axes.set_title("Neither boxes nor masks to measure with", fontsize=11, loc="left")
 
 
-def _precision_recall(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
-    background, found = (row[::-1].cumsum() for row in curves.pixels)
+def _precision_recall(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
+    background, found = (row[::-1].cumsum() for row in curves.pixel_hist)
     there = found + background > 0
     axes.plot(100 * found[there] / found[-1], 100 * found[there] / (found + background)[there], color=GREEN)
     share = 100 * found[-1] / (found[-1] + background[-1])

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spg_lightning.results import Evaluation, localization_error
+from spg_lightning.evaluation.results import Evaluation, localization_error
 
 COLUMNS = {
     "gt_known_error": "GT-known\nerror",
@@ -66,7 +66,7 @@ def figures_of(evaluation: Evaluation) -> Figures:
         rows.append(Row(mark, [f"{name} *" if mark else name or "maps", *cells]))
     for name, text in FLOORS.items():
         known = {
-            key: evaluation.floors.get(f"test/floor_{name}_{key}")
+            key: evaluation.naive_baselines.get(f"test/floor_{name}_{key}")
             for key in ("gt_known_error", "gt_known_error_oracle")
         }
         if name == "whole" and not has_val:  # nothing is chosen
@@ -126,7 +126,7 @@ def write_score_map_table(path: Path, evaluation: Evaluation) -> None:
         writer.writerow(["score_map", "split", "metric", "value"])
         for name, numbers in evaluation.per_map.items():
             writer.writerows([name, *key.split("/", 1), value] for key, value in numbers.items())
-        writer.writerows(["", *key.split("/", 1), value] for key, value in evaluation.floors.items())
+        writer.writerows(["", *key.split("/", 1), value] for key, value in evaluation.naive_baselines.items())
 
 
 def _cell(value: float | None, key: str) -> str:

@@ -4,32 +4,32 @@ from spg_lightning.spg.guidance import (
     BACKGROUND,
     FOREGROUND,
     IGNORED,
-    Band,
+    ThresholdPair,
     Thresholds,
     cascade,
     direct,
-    mask_shares,
+    mask_fractions,
     ternary_mask,
 )
-from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_of, spg_loss, upsampled_bce
+from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_from_loss, spg_loss, upsampled_bce
+from spg_lightning.spg.maps import attention
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
-from spg_lightning.spg.score_maps import attention
 
 __all__ = [
     "BACKGROUND",
     "FOREGROUND",
     "IGNORED",
-    "Band",
     "SPGNetwork",
     "SPGOutput",
+    "ThresholdPair",
     "Thresholds",
     "attention",
     "cascade",
     "direct",
     "guidance_masks",
-    "mask_shares",
+    "mask_fractions",
     "masked_bce",
-    "masks_of",
+    "masks_from_loss",
     "spg_loss",
     "ternary_mask",
     "upsampled_bce",

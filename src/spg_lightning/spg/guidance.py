@@ -12,17 +12,17 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from spg_lightning.errors import UserError
-from spg_lightning.spg.score_maps import fused
+from spg_lightning.spg.maps import fused
 
 FOREGROUND, BACKGROUND, IGNORED = 1, 0, -1
 MIN_FOREGROUND = 30  # pixels; both public implementations
-FALLBACK_SHARE = 0.7  # of the map's maximum; both public implementations
+FALLBACK_FRACTION = 0.7  # of the map's maximum; both public implementations
 
 Map = Float[Tensor, "B 1 Y X"]
 Mask = Int8[Tensor, "B 1 Y X"]
 
 
-class Band(NamedTuple):
+class ThresholdPair(NamedTuple):
     """delta_h and delta_l of one mask: above `high` is foreground, below `low` background, between them ignored."""
 
     high: float
@@ -37,9 +37,9 @@ class Thresholds:
         UserError: a band outside [0, 1], or low >= high.
     """
 
-    b2: Band
-    b1: Band
-    c: Band
+    b2: ThresholdPair
+    b1: ThresholdPair
+    c: ThresholdPair
 
     def __post_init__(self) -> None:
         for name in ("b2", "b1", "c"):
@@ -55,12 +55,12 @@ class Thresholds:
         if isinstance(given, Thresholds):
             return given
         if isinstance(given, Mapping):
-            return cls(**{name: Band(given[name]["high"], given[name]["low"]) for name in ("b2", "b1", "c")})
+            return cls(**{name: ThresholdPair(given[name]["high"], given[name]["low"]) for name in ("b2", "b1", "c")})
         b2, b1, c = given
-        return cls(b2=Band(*b2), b1=Band(*b1), c=Band(*c))
+        return cls(b2=ThresholdPair(*b2), b1=ThresholdPair(*b1), c=ThresholdPair(*c))
 
 
-def ternary_mask(score_map: Map, band: Band) -> Mask:
+def ternary_mask(score_map: Map, band: ThresholdPair) -> Mask:
     """Return FOREGROUND where the map is above `band.high`, BACKGROUND below `band.low`, IGNORED elsewhere.
 
     Where fewer than 30 pixels of an image are foreground, that image's high threshold becomes 0.7 * its maximum, also
@@ -74,13 +74,13 @@ def ternary_mask(score_map: Map, band: Band) -> Mask:
     """
     score_map = score_map.detach()
     few = (score_map > band.high).sum(dim=(1, 2, 3), keepdim=True) < MIN_FOREGROUND
-    fallback = FALLBACK_SHARE * score_map.amax(dim=(1, 2, 3), keepdim=True)
+    fallback = FALLBACK_FRACTION * score_map.amax(dim=(1, 2, 3), keepdim=True)
     high = torch.where(few, fallback, band.high)
     mask = torch.full_like(score_map, IGNORED, dtype=torch.int8)  # a byte a pixel, from the beginning
     return mask.masked_fill_(score_map > high, FOREGROUND).masked_fill_(score_map < band.low, BACKGROUND)
 
 
-def mask_shares(mask: Mask) -> dict[str, Float[Tensor, ""]]:
+def mask_fractions(mask: Mask) -> dict[str, Float[Tensor, ""]]:
     """Return which share of all the batch's pixels a mask calls foreground, background and ignored."""
     names = {"foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
     return {name: (mask == value).float().mean() for name, value in names.items()}

@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from spg_lightning.spg.guidance import FOREGROUND, IGNORED, Thresholds, cascade
+from spg_lightning.spg.maps import attention, upsample
 from spg_lightning.spg.network import SPGOutput, at_least_float32
-from spg_lightning.spg.score_maps import attention, upsample
 
 Guidance = Callable[..., dict[str, Tensor]]
 Bands = Thresholds | Mapping[str, Mapping[str, float]] | Sequence[Sequence[float]]
@@ -27,7 +27,7 @@ def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) 
     taught = (mask != IGNORED).to(logits.dtype)
     target = (mask == FOREGROUND).to(logits.dtype)
     total = F.binary_cross_entropy_with_logits(logits, target, weight=taught, reduction="sum")
-    return total / _mean_count(taught)
+    return total / _global_mean_count(taught)
 
 
 class _UpsampledBCE(torch.autograd.Function):
@@ -60,7 +60,7 @@ def upsampled_bce(logits: Float[Tensor, "B 1 H W"], mask: Int8[Tensor, "B 1 Y X"
     return loss
 
 
-def _mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
+def _global_mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
     """Return how many pixels a process teaches, the mean over the processes; with none in any, 1 in all."""
     count, processes = taught.sum(), 1
     if dist.is_available() and dist.is_initialized() and not count.is_meta:  # meta: operations are counted, not done
@@ -85,7 +85,7 @@ def guidance_masks(
     return {name: mask for name, mask in masks.items() if getattr(output, name) is not None}
 
 
-def masks_of(
+def masks_from_loss(
     loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"]
 ) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
     """Return the masks a loss teaches with: of `spg_loss` with its thresholds bound, as a config binds them; else none."""

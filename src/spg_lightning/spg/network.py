@@ -44,8 +44,8 @@ class SPGNetwork(nn.Module):
         dropout: probability before each convolution of A3 and before A4 (paper: 0.5).
         branches: which of b1, b2, c exist. All for SPG, none for SPG-plain, without c where "fuse" is off.
         shared_weights: B1 and B2 share their last two convolutions (paper section 3.2; ablation in table 4).
-        b2_tap: "a2_previous" reads the input of A2's last block, as both public implementations do; "a2" its output.
-            Deviation: the paper's text says A2's output; "a2_previous" is what published checkpoints hold.
+        b2_input: "a2_penultimate" reads the input of A2's last block, as both public implementations do; "a2" its output.
+            Deviation: the paper's text says A2's output; "a2_penultimate" is what published checkpoints hold.
     """
 
     def __init__(
@@ -57,34 +57,34 @@ class SPGNetwork(nn.Module):
         dropout: float,
         branches: Iterable[str],
         shared_weights: bool,
-        b2_tap: str,
+        b2_input: str,
         c_channels: int,
     ) -> None:
         super().__init__()
         self.branches = tuple(branches)
         if self.branches not in ((), ("b1", "b2"), BRANCHES):
             raise UserError(f"branches={list(self.branches)}: choose [], [b1, b2] or [b1, b2, c]")
-        if b2_tap not in ("a2", "a2_previous"):
+        if b2_input not in ("a2", "a2_penultimate"):
             raise UserError(
-                f"b2_tap={b2_tap}: choose a2_previous (the public implementations) or a2 (the paper's text)"
+                f"b2_input={b2_input}: choose a2_penultimate (the public implementations) or a2 (the paper's text)"
             )
-        self.stem, self.b2_tap = stem, b2_tap
+        self.stem, self.b2_input = stem, b2_input
         widths = stem.channels
         self.dropout = nn.Dropout(dropout)
         if stem.a3 is None:
             self.a3_1 = nn.Conv2d(widths.a2, a3_channels, kernel_size=3, padding=1)
             self.a3_2 = nn.Conv2d(a3_channels, a3_channels, kernel_size=3, padding=1)
-        self.a3_out = nn.Identity()  # what A4 reads; a name for those who hook
+        self.head_features = nn.Identity()  # what A4 reads; a name for those who hook
         self.a4 = nn.Conv2d(a3_channels, num_classes, kernel_size=1)
         if "b1" in self.branches:
             self.b1 = nn.Conv2d(widths.a1, b_channels, kernel_size=3, padding=1)
-            self.b2 = nn.Conv2d(getattr(widths, b2_tap), b_channels, kernel_size=3, padding=1)
+            self.b2 = nn.Conv2d(getattr(widths, b2_input), b_channels, kernel_size=3, padding=1)
             self.b_head = _map_head(b_channels, b_channels)
             # two names for one module where it is shared; the second would only repeat its keys, so it is a property
             self.b2_head_own = None if shared_weights else _map_head(b_channels, b_channels)
         if "c" in self.branches:
             self.c = _map_head(a3_channels, c_channels)
-        for layer in self.new_layers():
+        for layer in self.head_modules():
             initialize(layer)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"], branches: Iterable[str] | None = None) -> SPGOutput:
@@ -102,13 +102,13 @@ class SPGNetwork(nn.Module):
         if missing := set(wanted) - set(self.branches):
             raise UserError(f"this network has no branch {sorted(missing)}; it has {list(self.branches) or 'none'}")
         features = self.stem(images)
-        x = self.a3_out(self._a3(features.a2))
+        x = self.head_features(self._a3(features.a2))
         class_maps = self.a4(x)
         return SPGOutput(
             logits=class_maps.mean(dim=(2, 3), dtype=at_least_float32(class_maps)),
             class_maps=class_maps,
             b1=self.b_head(F.relu(self.b1(features.a1))) if "b1" in wanted else None,
-            b2=self.b2_head(F.relu(self.b2(getattr(features, self.b2_tap)))) if "b2" in wanted else None,
+            b2=self.b2_head(F.relu(self.b2(getattr(features, self.b2_input)))) if "b2" in wanted else None,
             c=self.c(x) if "c" in wanted else None,
             image_size=(images.shape[-2], images.shape[-1]),
         )
@@ -124,7 +124,7 @@ class SPGNetwork(nn.Module):
         """The last two convolutions of B2: B1's own where they are shared."""
         return self.b_head if self.b2_head_own is None else self.b2_head_own
 
-    def new_layers(self) -> list[nn.Module]:
+    def head_modules(self) -> list[nn.Module]:
         """Return every part that no ImageNet weights exist for: all but the stem."""
         return [part for name, part in self.named_children() if name != "stem"]
 

@@ -15,12 +15,12 @@ class StemFeatures(NamedTuple):
     Attributes:
         a1: (B, C1, H, W), end of the shallow part; SPG-B1 reads it.
         a2: (B, C2, H, W), end of the deep part; SPG-A3 reads it.
-        a2_previous: (B, C2', H, W), the input of A2's last block; SPG-B2 reads it in both public implementations.
+        a2_penultimate: (B, C2', H, W), the input of A2's last block; SPG-B2 reads it in both public implementations.
     """
 
     a1: Float[Tensor, "B C1 H W"]
     a2: Float[Tensor, "B C2 H W"]
-    a2_previous: Float[Tensor, "B C3 H W"]
+    a2_penultimate: Float[Tensor, "B C3 H W"]
 
 
 class StemChannels(NamedTuple):
@@ -28,7 +28,7 @@ class StemChannels(NamedTuple):
 
     a1: int
     a2: int
-    a2_previous: int
+    a2_penultimate: int
 
 
 class Stem(nn.Module):

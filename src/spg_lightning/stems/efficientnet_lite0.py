@@ -72,13 +72,13 @@ class EfficientNetLite0Stem(Stem):
         self.channels = StemChannels(
             a1=_out_channels(blocks[a1_stage - 1][-1]),
             a2=_out_channels(a2[-1]),
-            a2_previous=_out_channels(a2[-2]),
+            a2_penultimate=_out_channels(a2[-2]),
         )
         # Lite0's blocks end without an activation, with values of standard deviation 3 to 8, too large for convolutions
         # that were initialised for unit scale and learn at ten times the stem's rate
         self.a1_norm = nn.BatchNorm2d(self.channels.a1)
         self.a2_norm = nn.BatchNorm2d(self.channels.a2)
-        self.a2_previous_norm = nn.BatchNorm2d(self.channels.a2_previous)
+        self.a2_penultimate_norm = nn.BatchNorm2d(self.channels.a2_penultimate)
 
     def forward(self, images: Float[Tensor, "B 3 Y X"]) -> StemFeatures:
         """Return the features at the end of A1, of A2 and before A2's last block."""
@@ -86,8 +86,8 @@ class EfficientNetLite0Stem(Stem):
         previous = self.a2(a1)
         return StemFeatures(
             a1=self.a1_norm(a1),
-            a2=self.a2_norm(_half_a_cell(self.a2_last(previous))),
-            a2_previous=self.a2_previous_norm(_half_a_cell(previous)),
+            a2=self.a2_norm(_shift_half_cell(self.a2_last(previous))),
+            a2_penultimate=self.a2_penultimate_norm(_shift_half_cell(previous)),
         )
 
     def a1_modules(self) -> list[nn.Module]:
@@ -95,7 +95,7 @@ class EfficientNetLite0Stem(Stem):
         return [self.a1]
 
 
-def _half_a_cell(features: Tensor) -> Tensor:
+def _shift_half_cell(features: Tensor) -> Tensor:
     """Move features right and down by half a cell.
 
     A strided kernel with taps 0, 1, 2 answers for the place 1/2, between the two cells that stride 1 has there. So the

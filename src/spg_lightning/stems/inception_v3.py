@@ -19,7 +19,7 @@ A1_LAYERS = (
 )  # fmt: skip
 
 
-def averaged(layer: BasicConv2d, x: Tensor) -> Tensor:
+def conv1x1_then_pool(layer: BasicConv2d, x: Tensor) -> Tensor:
     """Return torchvision's `layer(F.avg_pool2d(x, 3, 1, 1))`, the 1 x 1 convolution first: both are linear, in either order.
 
     Of a quarter of the channels, or fewer: on an H200 the means of all of them took a quarter of the kernels' time.
@@ -32,7 +32,12 @@ class LatePoolingA(InceptionA):  # type: ignore[misc]
 
     def _forward(self, x: Tensor) -> list[Tensor]:
         branch3x3dbl = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return [self.branch1x1(x), self.branch5x5_2(self.branch5x5_1(x)), branch3x3dbl, averaged(self.branch_pool, x)]
+        return [
+            self.branch1x1(x),
+            self.branch5x5_2(self.branch5x5_1(x)),
+            branch3x3dbl,
+            conv1x1_then_pool(self.branch_pool, x),
+        ]
 
 
 class LatePoolingC(InceptionC):  # type: ignore[misc]
@@ -42,7 +47,7 @@ class LatePoolingC(InceptionC):  # type: ignore[misc]
         branch7x7 = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         branch7x7dbl = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         branch7x7dbl = self.branch7x7dbl_5(self.branch7x7dbl_4(branch7x7dbl))
-        return [self.branch1x1(x), branch7x7, branch7x7dbl, averaged(self.branch_pool, x)]
+        return [self.branch1x1(x), branch7x7, branch7x7dbl, conv1x1_then_pool(self.branch_pool, x)]
 
 
 class DenseInceptionB(InceptionB):  # type: ignore[misc]
@@ -84,7 +89,7 @@ class InceptionV3Stem(Stem):
             raise UserError(f"stem.map_size={map_size}: inception_v3 offers 28 or 14")
         self.map_size = map_size
         self.mean, self.std = mean, std
-        self.channels = StemChannels(a1=288, a2=768, a2_previous=768)
+        self.channels = StemChannels(a1=288, a2=768, a2_penultimate=768)
         self.Conv2d_1a_3x3 = BasicConv2d(3, 32, kernel_size=3, stride=2, padding=1)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, kernel_size=3)
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)
@@ -111,7 +116,7 @@ class InceptionV3Stem(Stem):
         if self.map_size == 14:
             a1 = F.max_pool2d(a1, kernel_size=3, stride=2, ceil_mode=True)
         previous = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(a1))))
-        return StemFeatures(a1=a1, a2=self.Mixed_6e(previous), a2_previous=previous)
+        return StemFeatures(a1=a1, a2=self.Mixed_6e(previous), a2_penultimate=previous)
 
     def a1_modules(self) -> list[nn.Module]:
         """Return the layers up to Mixed_5d."""

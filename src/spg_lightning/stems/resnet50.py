@@ -29,7 +29,7 @@ class ResNet50Stem(Stem):
         if map_size not in (14, 28):
             raise UserError(f"stem.map_size={map_size}: resnet50 offers 28 or 14")
         self.mean, self.std = mean, std
-        self.channels = StemChannels(a1=1024, a2=1024, a2_previous=1024)
+        self.channels = StemChannels(a1=1024, a2=1024, a2_penultimate=1024)
         backbone = torchvision.models.resnet50(weights=None)
         self.conv1, self.bn1 = backbone.conv1, backbone.bn1
         self.relu, self.maxpool = backbone.relu, backbone.maxpool
@@ -43,7 +43,7 @@ class ResNet50Stem(Stem):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         a1 = self.layer3[0](self.layer2(self.layer1(x)))
         previous = self.layer3[1:-1](a1)
-        return StemFeatures(a1=a1, a2=self.layer3[-1](previous), a2_previous=previous)
+        return StemFeatures(a1=a1, a2=self.layer3[-1](previous), a2_penultimate=previous)
 
     @property
     def a3(self) -> nn.Module:

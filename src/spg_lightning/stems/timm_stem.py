@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from spg_lightning.errors import UserError, first_line, nearest
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
-from spg_lightning.stems.weights import fill, read_state_dict
+from spg_lightning.stems.weights import load_subset, read_state_dict
 
 WANTED_STRIDE = 8  # 28 x 28 maps of a 224 x 224 image
 DEEPEST_STRIDE = 16  # deeper features are taken only where they can be kept at this stride or denser
@@ -49,7 +49,7 @@ class TimmStem(Stem):
         if weights not in ("none", "pretrained"):
             _load(self.backbone, weights, model)
         channels = [int(c) for c in self.backbone.feature_info.channels()]
-        self.channels = StemChannels(a1=channels[0], a2=channels[1], a2_previous=channels[1])
+        self.channels = StemChannels(a1=channels[0], a2=channels[1], a2_penultimate=channels[1])
         config = timm.get_pretrained_cfg(model, allow_unregistered=True)
         self.mean = tuple(config.mean) if config is not None else (0.485, 0.456, 0.406)
         self.std = tuple(config.std) if config is not None else (0.229, 0.224, 0.225)
@@ -65,7 +65,7 @@ class TimmStem(Stem):
         a1, a2 = self.a1_norm(a1), self.a2_norm(a2)
         if a2.shape[-2:] != a1.shape[-2:]:
             a2 = F.interpolate(a2, size=a1.shape[-2:], mode="bilinear", align_corners=False)
-        return StemFeatures(a1=a1, a2=a2, a2_previous=a2)
+        return StemFeatures(a1=a1, a2=a2, a2_penultimate=a2)
 
     def a1_modules(self) -> list[nn.Module]:
         """Refuse: timm's models do not say which of their parts lie before a level."""
@@ -134,4 +134,4 @@ def _load(backbone: nn.Module, path: str, model: str) -> None:
             match = next((k for k in given if k.replace(".", "_") == name.replace(".", "_")), None)
             if match is not None:
                 renamed[name] = given[match]
-    fill(backbone, renamed, f"stem.weights={path}: not a state dict of timm's {model}")
+    load_subset(backbone, renamed, f"stem.weights={path}: not a state dict of timm's {model}")

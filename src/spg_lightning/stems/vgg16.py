@@ -32,7 +32,7 @@ class VGG16Stem(Stem):
         if map_size not in (14, 28):
             raise UserError(f"stem.map_size={map_size}: vgg16 offers 28 or 14")
         self.map_size, self.mean, self.std = map_size, mean, std
-        self.channels = StemChannels(a1=512, a2=512, a2_previous=512)
+        self.channels = StemChannels(a1=512, a2=512, a2_penultimate=512)
         self.features = torchvision.models.vgg16(weights=None).features[:A2_END]
         load_backbone(self, weights, VGG16_Weights, VGG16_Weights.IMAGENET1K_V1)
 
@@ -42,7 +42,7 @@ class VGG16Stem(Stem):
         if self.map_size == 14:
             a1 = F.max_pool2d(a1, kernel_size=3, stride=2, padding=1)
         previous = self.features[A2_START:A2_LAST](a1)
-        return StemFeatures(a1=a1, a2=self.features[A2_LAST:A2_END](previous), a2_previous=previous)
+        return StemFeatures(a1=a1, a2=self.features[A2_LAST:A2_END](previous), a2_penultimate=previous)
 
     def a1_modules(self) -> list[nn.Module]:
         """Return the first four blocks."""

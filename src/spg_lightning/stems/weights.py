@@ -76,10 +76,10 @@ def load_backbone(stem: nn.Module, weights: str, enum: type[WeightsEnum], defaul
             return
     else:
         state_dict = read_state_dict(weights)
-    fill(stem, state_dict, f"stem.weights={weights}: not torchvision's {enum.__name__.removesuffix('_Weights')}")
+    load_subset(stem, state_dict, f"stem.weights={weights}: not torchvision's {enum.__name__.removesuffix('_Weights')}")
 
 
-def fill(module: nn.Module, state_dict: dict[str, Tensor], complaint: str) -> None:
+def load_subset(module: nn.Module, state_dict: dict[str, Tensor], complaint: str) -> None:
     """Load every entry a module has from a state dict that may hold more.
 
     Raises:

@@ -1,0 +1,80 @@
+"""The public API, in one place: `__init__.py` reads this file and imports each name on first use."""
+
+from .checkpoints.published import import_published
+from .config.build import build_data, build_module, build_network, build_trainer, load_network
+from .config.command_line import compose
+from .convert import convert
+from .data.photos import ImageDataset
+from .data.readers.benchmark import read_benchmark_parts
+from .data.readers.benchmark_metadata import read_benchmark
+from .data.readers.cub import read_cub
+from .data.readers.folder import read_folder
+from .data.readers.ilsvrc import read_ilsvrc
+from .data.readers.toybirds import read_toybirds
+from .data.records import Records
+from .datamodule import ImageDataModule
+from .errors import UserError
+from .evaluate import evaluate
+from .evaluation.results import Evaluation
+from .localization.metrics import LocalizationMetric
+from .localization.naive_baselines import naive_baselines
+from .localization.threshold_scan import scan_thresholds
+from .module import SPGModule
+from .predict import Prediction, predict
+from .prepare import Prepared, prepare
+from .report import Report, report
+from .spg.guidance import Thresholds
+from .spg.losses import spg_loss
+from .spg.network import SPGNetwork, SPGOutput
+from .stems.base import Stem
+from .stems.efficientnet_lite0 import EfficientNetLite0Stem
+from .stems.inception_v3 import InceptionV3Stem
+from .stems.resnet50 import ResNet50Stem
+from .stems.timm_stem import TimmStem
+from .stems.vgg16 import VGG16Stem
+from .train import TrainResult, train
+
+__all__ = [
+    "EfficientNetLite0Stem",
+    "Evaluation",
+    "ImageDataModule",
+    "ImageDataset",
+    "InceptionV3Stem",
+    "LocalizationMetric",
+    "Prediction",
+    "Prepared",
+    "Records",
+    "Report",
+    "ResNet50Stem",
+    "SPGModule",
+    "SPGNetwork",
+    "SPGOutput",
+    "Stem",
+    "Thresholds",
+    "TimmStem",
+    "TrainResult",
+    "UserError",
+    "VGG16Stem",
+    "build_data",
+    "build_module",
+    "build_network",
+    "build_trainer",
+    "compose",
+    "convert",
+    "evaluate",
+    "import_published",
+    "load_network",
+    "naive_baselines",
+    "predict",
+    "prepare",
+    "read_benchmark",
+    "read_benchmark_parts",
+    "read_cub",
+    "read_folder",
+    "read_ilsvrc",
+    "read_toybirds",
+    "report",
+    "scan_thresholds",
+    "spg_loss",
+    "train",
+]

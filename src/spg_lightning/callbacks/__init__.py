@@ -1,0 +1,1 @@
+"""Lightning callbacks: checkpoints to resume from, guards, averaging, progress."""

@@ -1,0 +1,1 @@
+"""Several runs side by side: variants, means over seeds, paired differences, one page."""

@@ -1,0 +1,1 @@
+"""From a command line to objects: compose, explain mistakes, validate, instantiate, sweep."""

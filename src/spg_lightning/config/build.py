@@ -1,0 +1,212 @@
+"""From a config to objects: the only place that instantiates."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
+
+from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
+from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
+from spg_lightning.datamodule import ImageDataModule
+from spg_lightning.errors import UserError, find_user_error, first_line
+from spg_lightning.module import SPGModule
+from spg_lightning.spg.network import SPGNetwork
+from spg_lightning.utils.device import has_native_bf16
+from spg_lightning.utils.distributed import torchrun_world_size
+from spg_lightning.utils.sync_batchnorm import SyncBatchNorm
+
+log = logging.getLogger(__name__)
+MAX_WORKERS = 16  # loader processes a GPU that `auto` starts
+
+
+def instantiate_node(node: Any, **kwargs: Any) -> Any:
+    """Instantiate a config node, with plain Python containers in it.
+
+    Raises:
+        UserError: a constructor refused its arguments.
+    """
+    try:
+        return instantiate(node, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        raise find_user_error(error) or UserError(_short(error)) from error
+
+
+def _short(error: InstantiationException) -> str:
+    cause = error.__cause__
+    key = str(error).rsplit("full_key:", 1)[-1].strip() if "full_key:" in str(error) else "config"
+    return f"{key}: {first_line(cause if cause else error)}"
+
+
+def build_data(cfg: DictConfig) -> ImageDataModule:
+    """Return the data module of a run."""
+    data = instantiate_node(cfg.data, num_workers=num_workers_of(cfg))
+    assert isinstance(data, ImageDataModule)
+    return data
+
+
+def build_network(cfg: DictConfig, num_classes: int) -> SPGNetwork:
+    """Return the network of a run."""
+    network = instantiate_node(cfg.method.network, num_classes=num_classes)
+    assert isinstance(network, SPGNetwork)
+    return network
+
+
+def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
+    """Return the LightningModule of a run around its network."""
+    module = instantiate_node(cfg.module, network=network)
+    assert isinstance(module, SPGModule)
+    return module
+
+
+def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out.
+
+    The extra callbacks come first: they see a step before the config's do something with it.
+    """
+    _require_accelerator(str(cfg.trainer.accelerator), "trainer.accelerator")
+    callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]
+    # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
+    make_trainer = instantiate_node(_without_static_graph(cfg.trainer), _partial_=True)
+    plugins = list(make_trainer.keywords.get("plugins") or ())
+    if cfg.trainer.get("sync_batchnorm"):
+        plugins.append(SyncBatchNorm())
+    others = {}
+    if not any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks):
+        others["enable_progress_bar"] = False  # callbacks.progress=null: Lightning would take one of its own
+    logger = instantiate_node(cfg.logger)
+    with _user_errors():
+        trainer = make_trainer(
+            callbacks=[*extra_callbacks, *callbacks], logger=logger, precision=precision_of(cfg.trainer),
+            plugins=plugins, **others,
+        )  # fmt: skip
+    assert isinstance(trainer, pl.Trainer)
+    _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))
+    if trainer.is_global_zero:
+        _warn(trainer, bool(cfg.module.compile and cfg.trainer.get("sync_batchnorm")))
+    return trainer
+
+
+def build_evaluator(cfg: DictConfig, folder: Path) -> pl.Trainer:
+    """Return a trainer that evaluates alone, on one device: `cfg.accelerator`, in `cfg.precision`."""
+    _require_accelerator(str(cfg.accelerator), "accelerator")
+    with _user_errors():
+        return pl.Trainer(
+            accelerator=cfg.accelerator, precision=precision_of(cfg), devices=1, logger=False, enable_checkpointing=False,  # type: ignore[arg-type]
+            enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder,
+        )  # fmt: skip
+
+
+def _require_accelerator(accelerator: str, key: str) -> None:
+    if accelerator in ("gpu", "cuda") and not torch.accelerator.is_available():
+        raise UserError(f"{key}={accelerator}: torch sees no GPU here; choose {key}=cpu, or auto")
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    try:
+        yield
+    except (MisconfigurationException, ValueError) as error:  # Lightning's word for an impossible combination
+        raise find_user_error(error) or UserError(f"trainer: {first_line(error)}") from error
+
+
+def _warn(trainer: pl.Trainer, compiled_sync_batchnorm: bool) -> None:
+    """Tell what will be slow."""
+    device, precision = trainer.strategy.root_device, str(trainer.precision)
+    native = has_native_bf16(device)
+    if "bf16" in precision and not native:
+        log.warning(
+            "trainer.precision=%s: this %s has no instructions for bfloat16 and may be many times slower in it than in 32-true",
+            precision, device.type.upper(),
+        )  # fmt: skip
+    if precision == "32-true" and native and device.type == "cuda":
+        log.info("trained in float32; trainer=gpu takes bfloat16, in which this GPU multiplies twice as fast")
+    if compiled_sync_batchnorm:
+        log.warning(
+            "trainer.sync_batchnorm=true with module.compile=true: torch compiles in pieces between these layers"
+        )
+
+
+def _without_static_graph(trainer: DictConfig) -> DictConfig:
+    """Return the trainer's config for accumulating gradients, if it does: torch's DDP fails then with a static graph.
+
+    Without one it has to search for unused parameters: those that only SPG's branches read, in the other methods.
+    """
+    strategy = trainer.get("strategy")
+    if (
+        trainer.get("accumulate_grad_batches", 1) == 1
+        or not OmegaConf.is_dict(strategy)
+        or "static_graph" not in strategy
+    ):
+        return trainer
+    trainer = trainer.copy()
+    trainer.strategy.static_graph, trainer.strategy.find_unused_parameters = False, True
+    return trainer
+
+
+def precision_of(trainer: DictConfig) -> str:
+    """Return what `precision=auto` beside an `accelerator` means here: bfloat16 on a device that multiplies in it, else float32."""
+    if trainer.precision != "auto":
+        return str(trainer.precision)
+    return "bf16-mixed" if has_native_bf16(_device(trainer)) else "32-true"
+
+
+def num_workers_of(cfg: DictConfig) -> int:
+    """Return what `data.num_workers=auto` means here: a process's share of the cores where GPUs train, else one."""
+    if cfg.data.num_workers != "auto":
+        return int(cfg.data.num_workers)
+    if _device(cfg.trainer).type != "cuda":
+        return 1
+    devices = cfg.trainer.devices
+    if OmegaConf.is_list(devices):
+        processes = len(devices)
+    else:
+        processes = int(devices) if str(devices).isdecimal() else torch.cuda.device_count()
+    return max(1, min(len(os.sched_getaffinity(0)) // max(processes, 1), MAX_WORKERS))
+
+
+def _device(trainer: DictConfig) -> torch.device:
+    """Return the kind of device that the trainer will take."""
+    name = str(trainer.accelerator)
+    if name in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu" if name == "cpu" or (name == "auto" and not torch.accelerator.is_available()) else "mps")
+
+
+def _check_processes(trainer: pl.Trainer, sync_batchnorm: bool) -> None:
+    if (started := torchrun_world_size()) not in (0, trainer.world_size):
+        raise UserError(
+            f"torchrun started {started} processes, the config has {trainer.world_size}: "
+            f"set trainer=ddp trainer.devices=<processes a machine> trainer.num_nodes=<machines>, {started} in all"
+        )
+    if sync_batchnorm and trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UserError("trainer.sync_batchnorm=true: torch has it on GPUs alone; leave it out on the CPU")
+
+
+def load_network(path: str | Path) -> tuple[SPGNetwork, CheckpointMetadata]:
+    """Rebuild the network of a checkpoint, in evaluation mode, and return it with the checkpoint's description.
+
+    Raises:
+        UserError: not a checkpoint of this package, or one whose config would construct something foreign.
+    """
+    description, state_dict = read_checkpoint(path)
+    cfg = OmegaConf.create(description.config)
+    node = OmegaConf.to_container(cfg.method.network, resolve=True)
+    check_allowed_targets(node, path)
+    assert isinstance(node, dict)
+    node["stem"]["weights"] = "none"  # they come from the checkpoint
+    network = instantiate_node(node, num_classes=len(description.class_names))
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes") from error
+    return network.eval(), description

@@ -1,0 +1,205 @@
+"""Read ground truth in the format of the CVPR 2020 benchmark (Choe et al., "Evaluating WSOL Methods Right").
+
+One folder a split:
+
+image_ids.txt      <image id>
+class_labels.txt   <image id>,<class, from 0>
+image_sizes.txt    <image id>,<width>,<height>; may be empty where the ground truth is masks
+localization.txt   <image id>,<x0>,<y0>,<x1>,<y1> in pixels of the photo, several rows for several objects;
+                   or <image id>,<mask file>[,<file of the region to ignore>]
+
+The image id is the photo's path below the data set's folder.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from spg_lightning.data.records import Records, drop_image_extension
+from spg_lightning.data.text_files import is_inside, read_lines
+from spg_lightning.errors import UserError
+
+T = TypeVar("T")
+ROWS = {
+    "image_ids.txt": "<image id>",
+    "class_labels.txt": "<image id>,<class, from 0>",
+    "image_sizes.txt": "<image id>,<width>,<height>",
+    "localization.txt": "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
+}
+LISTS = tuple(ROWS)
+LABELS = ("image_ids.txt", "class_labels.txt")  # what photos to train on need
+MOST_CLASSES, FARTHEST = 10**6, 1e6  # beyond lies a slip, not a class or a pixel
+MANY = "<image id>,<class>,<second class>, ..."
+
+
+def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_truth: bool = True) -> Records:
+    """Return the images of one split. Their `images` are the image ids.
+
+    Args:
+        metadata: folder with the four files.
+        masks: folder of the mask files, where localization.txt names masks; where it has boxes, a folder with one mask an
+            image, <image id without its extension>.png.
+        with_truth: false for photos to train on, of which nothing but the class has to be known; boxes are read where they
+            are, masks are not.
+
+    Raises:
+        UserError: a file is missing, a row cannot be read (file and line are named), or an image lacks ground truth.
+    """
+    folder = Path(metadata).expanduser()
+    for name, rows in ROWS.items():
+        if not (folder / name).is_file() and (with_truth or name in LABELS):
+            raise UserError(f"metadata={metadata}: {folder / name} is missing; it holds rows {rows}")
+    ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _identity(words[0])))
+    if not ids:
+        raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id a line")
+    labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MOST_CLASSES))
+    sizes: dict[str, tuple[int, int]] = {}
+    if (folder / "image_sizes.txt").is_file():
+        sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (natural(words[1]), natural(words[2])))
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    files: dict[str, list[tuple[str, str]]] = {}
+    if (folder / "localization.txt").is_file():
+        boxes, files = _localization(folder / "localization.txt", ids)
+    require_rows(folder / "class_labels.txt", ids, labels)
+    if with_truth:
+        require_rows(folder / "localization.txt", ids, boxes or files)
+    else:
+        files = {}
+    if boxes:
+        require_rows(folder / "image_sizes.txt", ids, sizes)
+        if empty := [i for i in ids if min(sizes[i]) == 0]:
+            raise UserError(f"{folder / 'image_sizes.txt'}: {empty[0]} has no area; correct the row")
+    if files and masks is None:
+        raise UserError(f"{folder / 'localization.txt'} names masks; say where they are: masks=<folder>")
+    if masks is not None and not Path(masks).expanduser().is_dir():
+        raise UserError(f"masks={masks} is no folder; give the one with the masks")
+    corners = [box for i in ids for box in boxes.get(i, [])]
+    return Records(
+        root=Path(masks).expanduser() if masks is not None else folder,
+        images=ids,
+        labels=np.array([labels[i] for i in ids], dtype=np.int64),
+        sizes=np.array([sizes.get(i, (0, 0)) for i in ids], dtype=np.int64).reshape(-1, 2),
+        boxes=np.array(corners, dtype=np.float64).reshape(-1, 4),
+        box_offsets=np.cumsum([0, *(len(boxes.get(i, [])) for i in ids)]),
+        class_names=tuple(str(k) for k in range(max(labels[i] for i in ids) + 1)),
+        masks=_mask_files(ids, files, masks),
+        ignored=tuple(_ignored(folder / "localization.txt", i, files[i]) for i in ids) if files else (),
+        mask_above=0 if files else 127,
+    )
+
+
+def _ignored(path: Path, image_id: str, files: list[tuple[str, str]]) -> str:
+    """Return an image's one file of the region to ignore, or an empty string."""
+    named = {ignore for _, ignore in files if ignore}
+    if len(named) > 1:
+        raise UserError(
+            f"{path}: {image_id} has several files of regions to ignore ({', '.join(sorted(named))}); keep one"
+        )
+    return next(iter(named), "")
+
+
+def _mask_files(
+    ids: tuple[str, ...], files: dict[str, list[tuple[str, str]]], masks: str | Path | None
+) -> tuple[tuple[str, ...], ...]:
+    if files:
+        return tuple(tuple(mask for mask, _ in files[i]) for i in ids)
+    return () if masks is None else tuple((f"{drop_image_extension(i)}.png",) for i in ids)
+
+
+def _localization(
+    path: Path, ids: tuple[str, ...]
+) -> tuple[dict[str, list[tuple[float, ...]]], dict[str, list[tuple[str, str]]]]:
+    """Return each listed image's boxes, or its mask files with their files of ignored regions."""
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    files: dict[str, list[tuple[str, str]]] = {}
+    listed = set(ids)
+    for number, words in _rows(path):
+        if words[0] not in listed:
+            continue
+        if len(words) == 5:
+            try:
+                corners = tuple(float(word) for word in words[1:])
+            except ValueError:
+                raise _malformed(path, number, words) from None
+            if not all(abs(corner) < FARTHEST for corner in corners):  # also false for NaN
+                raise _malformed(path, number, words)
+            if corners[2] < corners[0] or corners[3] < corners[1]:
+                raise UserError(
+                    f"{path}, line {number}: the box {', '.join(words[1:])} of {words[0]} ends before it begins; rows are "
+                    f"{ROWS[path.name]}"
+                )
+            boxes.setdefault(words[0], []).append(corners)
+        elif len(words) in (2, 3) and words[1]:
+            files.setdefault(words[0], []).append((words[1], words[2] if len(words) == 3 else ""))
+        else:
+            raise _malformed(path, number, words)
+        if boxes and files:
+            raise UserError(f"{path}, line {number}: the file has rows with boxes and rows with masks; keep one kind")
+    return boxes, files
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return (line number, words) of a comma-separated list."""
+    return [(number, [word.strip() for word in line.split(",")]) for number, line in read_lines(path)]
+
+
+def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T]) -> dict[str, T]:
+    """Return image id -> value of a comma-separated list with one row an image.
+
+    Args:
+        path: of the list.
+        columns: how many it has; None: two or more.
+        parse: words of a row -> value; raises `ValueError` for what it cannot read.
+
+    Raises:
+        UserError: a row that cannot be read, or an image that stands there twice; file and line are named.
+    """
+    table: dict[str, T] = {}
+    for number, words in _rows(path):
+        try:
+            if len(words) != columns if columns else len(words) < 2:
+                raise ValueError
+            value = parse(words)
+        except ValueError:
+            raise _malformed(path, number, words) from None
+        if words[0] in table:
+            raise UserError(f"{path}, line {number}: {words[0]} stands there twice; keep one row an image")
+        table[words[0]] = value
+    return table
+
+
+def natural(word: str, below: int = 2**31) -> int:
+    """Return a whole number from 0 to `below` - 1.
+
+    Raises:
+        ValueError: anything else.
+    """
+    number = int(word)
+    if not 0 <= number < below:
+        raise ValueError
+    return number
+
+
+def _identity(word: str) -> None:
+    """Refuse an image id that is no path below the maps' folder."""
+    if not is_inside(word):
+        raise ValueError
+
+
+def _malformed(path: Path, number: int, words: list[str]) -> UserError:
+    return UserError(
+        f"{path}, line {number}: cannot read '{','.join(words)[:80]}'; rows are {ROWS.get(path.name, MANY)}"
+    )
+
+
+def require_rows(path: Path, ids: Sequence[str], table: dict) -> None:
+    """Refuse a table that lacks images.
+
+    Raises:
+        UserError: names the first image, and how many more.
+    """
+    if lacking := [i for i in ids if i not in table]:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise UserError(f"{path}: no row for {lacking[0]}{more}; add it, or take the image out of image_ids.txt")

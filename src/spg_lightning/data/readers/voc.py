@@ -1,0 +1,34 @@
+"""Read the boxes of a Pascal VOC .xml file, which ILSVRC uses, too."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from spg_lightning.data.validation.image_sizes import Box
+from spg_lightning.data.validation.issues import IssueCollector
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(path: Path, audit: IssueCollector, photo: Path | None) -> tuple[list[str], list[Box]]:
+    """Return the objects' names, and their boxes x0 y0 x1 y1 with the numbers as written.
+
+    Tools disagree whether VOC's pixels count from 0 or 1; the CVPR 2020 benchmark takes ILSVRC's numbers as they are.
+    A file that declares entities is refused: they can grow without bounds.
+    """
+    data = path.read_bytes()
+    try:
+        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+            raise ValueError("it declares entities")
+        tree = ElementTree.fromstring(data)
+        names, boxes = list[str](), list[Box]()
+        for number, node in enumerate(tree.iter("object"), start=1):
+            texts = [node.findtext(f"bndbox/{corner}") for corner in CORNERS]
+            if None in texts:
+                raise ValueError(f"object {number} lacks a corner of its box")
+            names.append(node.findtext("name") or "")
+            x0, y0, x1, y1 = (float(text or "nan") for text in texts)
+            boxes.append((x0, y0, x1, y1))
+    except (ElementTree.ParseError, ValueError) as error:
+        audit.add(f"{path} is no annotation in Pascal VOC's format ({error}); restore it, or take it away", photo)
+        return [], []
+    return names, boxes

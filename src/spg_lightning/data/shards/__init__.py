@@ -1,0 +1,1 @@
+"""Training photos in few large files."""

@@ -1,0 +1,1 @@
+"""Checks of files, boxes and photos."""

@@ -1,0 +1,1 @@
+"""What counts mean: chosen thresholds, results by image, other classifiers, folders of maps."""

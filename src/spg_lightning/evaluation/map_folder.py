@@ -1,0 +1,206 @@
+"""Evaluate any method's score maps: a folder of .npy files against ground truth in the benchmark's format."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from spg_lightning.data.maps import find_maps, read_map
+from spg_lightning.data.masks import read_ternary_mask
+from spg_lightning.data.photos import read_image
+from spg_lightning.data.predictions import read_predictions
+from spg_lightning.data.readers.benchmark_metadata import read_benchmark
+from spg_lightning.data.records import Records
+from spg_lightning.errors import UserError
+from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.threshold_scan import ThresholdScan, scale_boxes
+from spg_lightning.reporting.run_page import Picture, write_evaluation
+from spg_lightning.utils.provenance import provenance
+
+CHUNK = 32  # images a task
+TOP = 5  # the k of top-k, as LocalizationMetric counts it
+
+
+@dataclass(frozen=True)
+class MapSet:
+    """One split: images with ground truth, each one's map file, and the classes predicted for it, where known."""
+
+    records: Records
+    files: list[Path]
+    predictions: dict[str, tuple[int, ...]] | None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a set of maps gave: counts, scans (where there are boxes), width and height of each map."""
+
+    curves: LocalizationCounts
+    scans: dict[int, ThresholdScan]
+    frames: dict[int, tuple[int, int]]
+
+
+def evaluate_maps(cfg: DictConfig) -> Evaluation:
+    """Evaluate `cfg.maps` against `cfg.metadata` as `conf/evaluate.yaml` describes; everything goes beside `cfg.output`.
+
+    Raises:
+        UserError: maps, metadata, masks or predictions that are missing or wrong; the text names the file.
+    """
+    started = datetime.now(UTC)
+    output = _output(cfg)
+    images = None if cfg.images is None else Path(str(cfg.images)).expanduser()
+    if images is not None and not images.is_dir():
+        raise UserError(f"images={cfg.images} is no folder; give the one that the image ids are relative to")
+    test_set, val_set = _map_set(cfg, ""), None
+    if cfg.val.maps is not None:
+        val_set = _map_set(cfg.val, "val.")
+        if len(test_set.records.boxes) and not len(val_set.records.boxes):
+            raise UserError(f"val.metadata={cfg.val.metadata} has no boxes to choose the threshold on; leave val. out")
+    elif lone := [key for key, value in cfg.val.items() if value is not None]:
+        raise UserError(f"val.{lone[0]}= is given without val.maps=; give the maps of val, too")
+    val = None if val_set is None else count_maps(val_set, cfg.num_thresholds, cfg.num_workers, "val")
+    test = count_maps(test_set, cfg.num_thresholds, cfg.num_workers, "test" if val else "maps")
+
+    if test_set.records.masks and not test.curves.pixel_hist[1].any():
+        raise UserError(
+            f"masks={cfg.masks}: no mask has an object pixel that is not ignored; the object has to be bright"
+        )
+    frame = test.frames[0]
+    truth = {
+        split: [scale_boxes(s.records.boxes_of(i), _size(s.records, i), frame) for i in range(len(s.records))]
+        for split, s in (("test", test_set), ("val", val_set))
+        if s is not None and len(s.records.boxes)
+    }
+    found = compute_evaluation({"": test.curves}, None if val is None else {"": val.curves}, truth, frame)
+    records, names = test_set.records, test_set.records.class_names
+    predicted = {}
+    if test_set.predictions is not None:
+        first = (test_set.predictions[image][0] for image in records.images)
+        predicted = {i: names[k] if k < len(names) else str(k) for i, k in enumerate(first)}
+    results = image_results(records, test.scans, predicted, test.frames, found.threshold)
+    evaluation = replace(found, images=results)
+
+    def picture(index: int) -> Picture:
+        try:
+            photo = None if images is None else read_image(images / records.images[index])
+        except UserError as error:
+            raise UserError(
+                f"{error}; restore it, or leave images= out: the report shows maps without photos"
+            ) from error
+        return Picture(read_map(test_set.files[index]), photo)
+
+    facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata))
+    write_evaluation(output, evaluation, facts, str(cfg.maps), records, picture, cfg.report_images)
+    return evaluation
+
+
+def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> Counted:
+    """Scan all maps of a set, in several threads (the scan releases Python's lock).
+
+    Args:
+        maps: the set.
+        num_thresholds: see `LocalizationMetric`.
+        workers: threads; 0 takes one a core.
+        title: of the progress bar.
+
+    Raises:
+        UserError: a map or mask that is none; the first in the order of the images.
+    """
+    count = len(maps.files)
+    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    total: LocalizationMetric | None = None
+    scans: dict[int, ThresholdScan] = {}
+    all_frames: dict[int, tuple[int, int]] = {}
+    threads = workers or os.cpu_count() or 1
+    bar = Progress(TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with bar:
+            task = bar.add_task(title, total=count)
+            for chunk, (metric, frames) in zip(
+                chunks, pool.map(lambda c: _count_chunk(maps, num_thresholds, c), chunks), strict=True
+            ):
+                # sums of integers: the same in any order and any chunks
+                if total is None:
+                    total = metric
+                else:
+                    total.merge_state(metric)
+                all_frames |= dict(zip(chunk, frames, strict=True))
+                if metric.scans:
+                    scans |= dict(zip(chunk, metric.scans, strict=True))
+                bar.advance(task, len(chunk))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    assert total is not None  # a set has images
+    return Counted(total.compute(), scans, all_frames)
+
+
+def _count_chunk(maps: MapSet, num_thresholds: int, chunk: range) -> tuple[LocalizationMetric, list[tuple[int, int]]]:
+    metric = LocalizationMetric(num_thresholds, keep_scans=True)
+    frames = []
+    records = maps.records
+    for i in chunk:
+        path = maps.files[i]
+        score_map = read_map(path)
+        frame = (score_map.shape[-1], score_map.shape[0]) if score_map.ndim == 2 else (0, 0)
+        frames.append(frame)
+        has_boxes = len(records.boxes) > 0
+        boxes = [scale_boxes(records.boxes_of(i), _size(records, i), frame)] if has_boxes else None
+        masks = None
+        if records.masks and min(frame) > 0:  # what is no map is refused below
+            masks = [torch.from_numpy(read_ternary_mask(records, i, frame))]
+        top1, top5 = _right(maps, i)
+        metric.update([score_map], boxes, top1, top5, masks, [str(path)])
+    return metric, frames
+
+
+def _right(maps: MapSet, index: int) -> tuple[Tensor | None, Tensor | None]:
+    """Return whether the label is the first, and among the first five predicted classes; None where unknown."""
+    if maps.predictions is None:
+        return None, None
+    ranked = np.array(maps.predictions[maps.records.images[index]])
+    right = ranked == maps.records.labels[index]
+    enough = len(ranked) >= min(TOP, len(maps.records.class_names))
+    return torch.from_numpy(right[:1]), torch.tensor([bool(right[:TOP].any())]) if enough else None
+
+
+def _map_set(paths: DictConfig, prefix: str) -> MapSet:
+    """Return the set that the keys maps, metadata, masks and predictions name; `prefix` is what users write before them."""
+    maps, metadata, masks, predictions = (
+        None if paths[key] is None else str(paths[key]) for key in ("maps", "metadata", "masks", "predictions")
+    )
+    assert maps is not None
+    if metadata is None:
+        raise UserError(
+            f"{prefix}maps={maps}: say where the ground truth is: {prefix}metadata=<folder with image_ids.txt, ...>"
+        )
+    try:
+        records = read_benchmark(metadata, masks)
+        files = find_maps(maps, records.images)
+        return MapSet(records, files, None if predictions is None else read_predictions(predictions, records.images))
+    except UserError as error:
+        # the readers know a key by its bare name
+        raise UserError(
+            f"{prefix}{error}" if str(error).startswith(("maps=", "metadata=", "masks=")) else str(error)
+        ) from None
+
+
+def _output(cfg: DictConfig) -> Path:
+    output = Path(str(cfg.output)) if cfg.output is not None else Path(cfg.output_dir) / "metrics.json"
+    if output.suffix != ".json" or output.is_dir():
+        raise UserError(f"output={cfg.output}: name the .json file of the metrics; tables and report go beside it")
+    if (file := next((p for p in output.parents if p.exists() and not p.is_dir()), None)) is not None:
+        raise UserError(f"output={cfg.output}: {file} is a file, no folder")
+    return output
+
+
+def _size(records: Records, index: int) -> tuple[int, int]:
+    width, height = records.sizes[index]
+    return int(width), int(height)

@@ -1,1 +1,0 @@
-"""A run that was cut off goes on as if it had not been."""

@@ -1,3 +1,0 @@
-"""Keys of a run's config that say how it is made and watched, not which run it is: comparisons of configs leave them out."""
-
-HOW = ("debug", "resume", "checkpoint_every_steps", "objective", "launcher", "hydra")

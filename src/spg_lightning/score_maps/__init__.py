@@ -1,0 +1,1 @@
+"""Every way to localize with a network, by name."""

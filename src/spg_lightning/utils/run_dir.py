@@ -1,0 +1,85 @@
+"""Every file name of a run folder, once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The files of one training run.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config. With `provenance` it marks a training run."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The final metrics."""
+        return self.path / "metrics.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Commit, versions, device, seed, command and time. Written last: its presence marks a finished run."""
+        return self.path / "provenance.json"
+
+    @property
+    def log(self) -> Path:
+        """The CSV logger's rows over training."""
+        return self.path / "metrics.csv"
+
+    @property
+    def curves(self) -> Path:
+        """Counts at every threshold."""
+        return self.path / "curves.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.path / "report.html"
+
+    @property
+    def gallery(self) -> Path:
+        """The folder of overlays."""
+        return self.path / "gallery"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The weights after the last step."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The best weights on val."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def resume(self) -> Path:
+        """The newest checkpoint to resume from."""
+        return self.checkpoints / "resume.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The resume checkpoint before `resume`."""
+        return self.checkpoints / "resume.previous.ckpt"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder holds a finished training run."""
+        return all(path.is_file() for path in (self.provenance, self.metrics, self.config))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the folder holds a training run, finished or not."""
+        return self.config.is_file() or self.checkpoints.is_dir()

@@ -1,0 +1,166 @@
+"""A user's mistake on the command line: one line that says what to do, exit code 1, no traceback."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+from tests.trees import replace_line, write_cub
+
+OVERRIDES = {
+    "unknown key": (["optimizer.learning_rate=1"], ["optimizer.learning_rate is no key"]),
+    "misspelt key": (
+        ["optimizer.momentun=0.5"],
+        ["optimizer.momentun is no key", "Did you mean 'optimizer.momentum'?"],
+    ),
+    "key in the wrong place": (["max_epochs=3"], ["max_epochs is no key", ".max_epochs'?"]),
+    "misspelt group": (["metod=spg"], ["metod is no key", "Did you mean 'method'?"]),
+    "unknown choice": (["stem=inception_v2"], ["stem=inception_v2 does not exist", "Did you mean 'inception_v3'?"]),
+    "unknown choice in a sweep": (["-m", "method=sgp,spg_plain"], ["method=sgp does not exist", "'spg'"]),
+    "not an override": (["trainer.max_steps==", "x=[1"], ["cannot read an override"]),
+    "low above high": (["thresholds.b1.high=0.1", "thresholds.b1.low=0.3"], ["thresholds.b1", "low=0.3 and high=0.1"]),
+    "map size": (["stem.map_size=27"], ["stem.map_size=27", "28 or 14"]),
+    "missing weights": (["stem.weights=/nowhere/w.pth"], ["/nowhere/w.pth does not exist"]),
+    "score map the method lacks": (["method=spg_plain", "score_map=b1"], ["score_map=b1 needs branches"]),
+    "batch larger than the data": (["dataset.batch_size=500"], ["dataset.batch_size=500"]),
+    "window larger than the photo": (["dataset.crop=100"], ["dataset.crop=100"]),
+    "an ablation undone": (["ablation=no_c", "fuse=on"], ["ablation=no_c means fuse=off", "leave out fuse=on"]),
+    "an ablation of another method": (["ablation=spg", "method=has"], ["ablation=spg means method=spg"]),
+    "no time for the workers": (["data.worker_timeout=-1"], ["data.worker_timeout=-1"]),
+    "a number out of range": (["dataset.lr=-1"], ["dataset.lr=-1: choose a number, 0 or more"]),
+    "no GPU": (["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: torch sees no GPU", "trainer.accelerator=cpu"]),
+    "a file for a folder": (["output_dir=/dev/null/run"], ["output_dir=/dev/null/run cannot be made a folder"]),
+    "which weights": (["eval_checkpoint=newest"], ["eval_checkpoint=newest", "last or best"]),
+}
+
+
+@pytest.fixture
+def cub(tmp_path):
+    return write_cub(tmp_path / "cub")
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_overrides(verb, cub, name):
+    if name == "no GPU" and torch.accelerator.is_available():
+        pytest.skip("there is one")
+    wrong, expected = OVERRIDES[name]
+    tiny = [t for t in TINY if t.split("=")[0] not in {w.split("=")[0] for w in wrong}]
+    outcome = verb("train", *tiny, f"dataset.root={cub}", "trainer.max_steps=1", *wrong)
+    assert outcome.code == 1
+    for words in expected:
+        assert words in outcome.line
+
+
+def test_cub_without_data_says_what_to_put_where(verb):
+    outcome = verb("train", "stem=inception_v3", "dataset=cub", "stem.weights=none")
+    assert outcome.code == 1
+    for words in ("data/CUB_200_2011", "images.txt", "is missing", "dataset.root"):
+        assert words in outcome.line
+
+
+DATA = {
+    "missing file": (lambda f: (f / "train_test_split.txt").unlink(), "train_test_split.txt is missing"),
+    "id without a box": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", None), "no row for image 4"),
+    "box outside": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 50 5 40 10"), "sticks out"),
+    "negative size": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 5 5 -4 10"), "width=-4"),
+    "label out of range": (lambda f: replace_line(f / "image_class_labels.txt", "4 ", "4 7"), "image 4 has class 7"),
+    "photo missing": (lambda f: (f / "images/001.Class_0/Photo_3.jpg").unlink(), "Photo_3.jpg is missing"),
+    "photo broken": (lambda f: (f / "images/001.Class_0/Photo_3.jpg").write_bytes(b"x"), "Photo_3.jpg is no readable"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data(verb, cub, name):
+    spoil, expected = DATA[name]
+    spoil(cub)
+    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_steps=1")
+    assert outcome.code == 1
+    assert expected in outcome.line
+
+
+def truncate(folder):
+    for name in ("001.Class_0/Photo_3.jpg", "002.Class_1/Photo_2.jpg"):  # one to train, one to test
+        photo = folder / "images" / name
+        photo.write_bytes(photo.read_bytes()[:-300])
+
+
+def test_training_survives_a_broken_photo_and_names_it(verb, cub):
+    truncate(cub)
+    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
+    assert outcome.code == 0, outcome.err
+    assert "Photo_3.jpg is broken" in outcome.err
+    assert "of 11 images" in outcome.out  # of 12 test photos
+
+
+def test_training_stops_at_a_broken_photo_if_asked(verb, cub):
+    truncate(cub)
+    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2", "data.on_corrupt_image=error")
+    assert outcome.code == 1
+    assert "is broken" in outcome.line
+
+
+def test_a_checkpoint_that_is_none(verb, tmp_path):
+    (tmp_path / "text.ckpt").write_text("hello")
+    torch.save({"state_dict": {"x": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
+    for file, words in (
+        ("text.ckpt", "no checkpoint"),
+        ("foreign.ckpt", "not written by"),
+        ("none.ckpt", "no such file"),
+    ):
+        for name, more in (("evaluate", []), ("predict", ["images=."])):
+            outcome = verb(name, f"checkpoint={tmp_path / file}", *more)
+            assert outcome.code == 1
+            assert file in outcome.line
+            assert words in outcome.line
+
+
+def test_what_is_needed_is_said(verb):
+    assert "checkpoint=... is needed" in verb("predict").line
+    assert "images=... is needed" in verb("predict", "checkpoint=x.ckpt").line
+
+
+def test_debug_shows_the_traceback(verb):
+    outcome = verb("train", "dataset=cub", "debug=true", "stem.weights=none")
+    assert outcome.code == 1
+    assert "Traceback" in outcome.err
+
+
+def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
+    monkeypatch.setattr("spg_lightning.train.build_data", lambda cfg: 1 / 0)
+    outcome = verb("train", *TINY)
+    assert outcome.code == 1
+    assert "ZeroDivisionError" in outcome.err
+
+
+STUCK = """
+import signal, sys, time
+from spg_lightning.data.photos import PhotoDataset
+from spg_lightning.train import main
+
+def never(self, index):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+PhotoDataset.__getitem__ = never
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_loader_process_that_is_stuck_ends_the_run(cub, tmp_path):
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    tiny = [word for word in TINY if not word.startswith("data.num_workers")]
+    words = [
+        *tiny,
+        f"dataset.root={cub}",
+        f"output_dir={tmp_path / 'run'}",
+        "data.num_workers=1",
+        "data.worker_timeout=2",
+    ]
+    ended = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "DataLoader timed out after 2 seconds (worker_timeout)" in ended.stderr.splitlines()[-1]

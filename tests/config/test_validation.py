@@ -1,0 +1,63 @@
+"""Numbers out of their range: one line, before anything is read or built."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from spg_lightning import UserError, compose
+from spg_lightning.config.validation import RULES, check_ranges
+
+NEEDED = {
+    "train": [], "evaluate": [], "benchmark": [], "report": ["runs=x"], "prepare": [],
+    "predict": ["checkpoint=x", "images=x"],
+}  # fmt: skip
+
+
+def composed(verb, *overrides):
+    return compose(verb, [*NEEDED[verb], "output_dir=x", *overrides])
+
+
+def test_the_defaults_are_in_range_and_every_rule_has_a_key():
+    configs = [composed(verb) for verb in NEEDED]
+    configs += [
+        composed("train", f"schedule={name}", "+trainer.accumulate_grad_batches=2") for name in ("step", "constant")
+    ]
+    for cfg in configs:
+        check_ranges(cfg)
+    assert [key for key in RULES if all(OmegaConf.select(cfg, key, default=...) is ... for cfg in configs)] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrong", "said"),
+    [
+        ("train", "seed=abc", "whole number from 0"),
+        ("train", "seed=1.5", "whole number from 0"),
+        ("train", "dataset.batch_size=0", "whole number, 1 or more"),
+        ("train", "data.num_workers=-1", "0 or more, or auto"),
+        ("train", "dataset.lr=-1", "a number, 0 or more"),
+        ("train", "thresholds.b2.high=foo", "from 0 to 1"),
+        ("train", "trainer.max_epochs=0", "1 or more, or -1, null"),
+        ("train", "trainer.limit_train_batches=0", "a whole number, 1 or more, or a share"),
+        ("train", "trainer.limit_train_batches=1.5", "a whole number, 1 or more, or a share"),
+        ("train", "trainer.limit_val_batches=0", "a whole number, 1 or more, or a share"),
+        ("train", "trainer.limit_test_batches=0", "a whole number, 1 or more, or a share"),
+        ("train", "+trainer.accumulate_grad_batches=0", "1 or more"),
+        ("train", "checkpoint_every_steps=often", "1 or more, or auto"),
+        ("train", "schedule.warmup_fraction=3", "from 0 to 1"),
+        ("predict", "batch_size=0", "1 or more"),
+        ("evaluate", "eval_batch_size=0", "1 or more"),
+        ("benchmark", "steps=0", "1 or more, or auto"),
+        ("benchmark", "batch_size=[1,abc]", "1 or more"),
+    ],
+)
+def test_out_of_range(verb, wrong, said):
+    with pytest.raises(UserError, match=said) as error:
+        check_ranges(composed(verb, wrong))
+    assert wrong.removeprefix("+").split("=")[0] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    ["trainer.limit_train_batches=3", "trainer.limit_train_batches=0.5", "trainer.max_epochs=-1", "dataset.lr=0"],
+)
+def test_in_range(right):
+    check_ranges(composed("train", right))

@@ -1,0 +1,47 @@
+"""What is chosen, on which part."""
+
+import numpy as np
+import pytest
+import torch
+
+from spg_lightning.evaluation.results import DEFAULT_THRESHOLD, compute_evaluation
+from spg_lightning.localization.metrics import LocalizationMetric
+from spg_lightning.reporting.tables import figures_of
+
+SQUARE = np.array([[2, 2, 6, 6]])
+NONE = np.zeros((0, 4), dtype=np.int64)
+RIGHT = torch.ones(4, dtype=torch.bool)
+
+
+def counted(boxes, seed=0):
+    """Curves of two maps: noise, and noise on a bright square; of four photos, all with these boxes."""
+    noise = torch.rand(4, 10, 10, generator=torch.Generator().manual_seed(seed)) / 2
+    bright = noise.clone()
+    bright[:, 2:7, 2:7] += 0.5
+    curves = {}
+    for name, maps in {"attention": noise, "fused": bright}.items():
+        meter = LocalizationMetric(50)
+        meter.update(maps, [boxes] * 4, RIGHT, RIGHT)
+        curves[name] = meter.compute()
+    return curves
+
+
+@pytest.mark.parametrize(
+    ("val", "score_map", "threshold"),
+    [(SQUARE, "fused", "test/threshold"), (NONE, "attention", None), (None, "fused", "test/threshold_oracle")],
+    ids=["val with boxes", "val without boxes", "no val"],
+)
+def test_what_val_cannot_tell_is_not_chosen_on_test(caplog, val, score_map, threshold):
+    test, boxes = counted(SQUARE), [SQUARE] * 4
+    of_val = None if val is None else counted(val, seed=1)
+    found = compute_evaluation(test, of_val, {"test": boxes} | ({"val": boxes} if val is SQUARE else {}), (10, 10))
+    assert found.score_map == score_map
+    own = found.per_map[score_map]
+    assert found.threshold == (own[threshold] if threshold else DEFAULT_THRESHOLD)
+    assert own["test/threshold_oracle"] != DEFAULT_THRESHOLD
+    assert own["test/num_boxed"] == 4
+    note = figures_of(found).note
+    assert ("the val photos have no boxes" in caplog.text) is (val is NONE)
+    assert ("boxes are drawn at the usual threshold 0.2" in note) is (val is NONE)
+    assert ("Map (*) and threshold chosen on val. Oracle: threshold chosen on test itself." in note) is (val is SQUARE)
+    assert ("chosen on val" in note) is (val is SQUARE)
