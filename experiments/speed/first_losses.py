@@ -40,8 +40,8 @@ class Plain:
     """The plain step on a module's network."""
 
     def __init__(self, module):
-        bands = module.loss.keywords["thresholds"]
-        thresholds = {name: (bands[name]["high"], bands[name]["low"]) for name in ("b2", "b1", "c")}
+        pairs = module.loss.thresholds
+        thresholds = {name: tuple(getattr(pairs, name)) for name in ("b2", "b1", "c")}
         self.network, self.step = module.network, PlainStep(module.network, module.optimizer, thresholds)
         self.schedule = schedule_of(module, self.step.optimizer)
 

@@ -38,8 +38,8 @@ PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions roun
 def plain(case, device):
     """Return a call of the plain step with the weights of a case."""
     module = module_of(case).to(device)
-    bands = module.loss.keywords["thresholds"]
-    thresholds = {name: (bands[name]["high"], bands[name]["low"]) for name in ("b2", "b1", "c")}
+    pairs = module.loss.thresholds
+    thresholds = {name: tuple(getattr(pairs, name)) for name in ("b2", "b1", "c")}
     step = PlainStep(module.network, module.optimizer, thresholds)
     images, labels = photos(case.batch, case.size, case.num_classes, device)
     return lambda: step(module.network.stem.normalize(images), labels)

@@ -24,7 +24,7 @@ from .predict import Prediction, predict
 from .prepare import Prepared, prepare
 from .report import Report, report
 from .spg.guidance import Thresholds
-from .spg.losses import spg_loss
+from .spg.losses import SPGLoss, spg_loss
 from .spg.network import SPGNetwork, SPGOutput
 from .stems.base import Stem
 from .stems.efficientnet_lite0 import EfficientNetLite0Stem
@@ -46,6 +46,7 @@ __all__ = [
     "Records",
     "Report",
     "ResNet50Stem",
+    "SPGLoss",
     "SPGModule",
     "SPGNetwork",
     "SPGOutput",

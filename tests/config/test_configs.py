@@ -57,8 +57,6 @@ def test_what_a_config_states_has_no_second_default_in_the_code(file):
             continue  # a library's own, or a subclass that takes what the library's class takes
         parameters = inspect.signature(target).parameters
         for key in set(node) & set(parameters):
-            if node["_target_"].endswith("spg_loss") and key == "guidance":
-                continue  # a library function whose users may leave the guidance to the paper's
             assert parameters[key].default is inspect.Parameter.empty, (node["_target_"], key)
 
 

@@ -1,12 +1,16 @@
+"""The loss: closed form, the loop reference, weights, masks, and no wait for the device."""
+
 import math
-from functools import partial
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spg_lightning.errors import UserError
 from spg_lightning.spg import (
+    SPGLoss,
     SPGOutput,
+    ThresholdPair,
     cascade,
     direct,
     guidance_masks,
@@ -14,6 +18,7 @@ from spg_lightning.spg import (
     masked_bce,
     masks_from_loss,
     spg_loss,
+    ternary_mask,
 )
 from spg_lightning.spg.maps import attention, upsample
 from tests.reference import spg_loops
@@ -83,13 +88,59 @@ def test_masks_carry_no_gradient():
 
 
 @pytest.mark.parametrize("guidance", [cascade, direct])
-def test_a_loss_tells_its_masks(guidance):
+def test_a_loss_has_its_masks(guidance):
     out = output()
-    told = masks_from_loss(partial(spg_loss, thresholds=BANDS, guidance=guidance), out, LABELS)
-    made = guidance_masks(out, LABELS, BANDS, guidance)
-    assert told.keys() == made.keys() == {"b2", "b1", "c"}
-    assert all(told[name].equal(mask) for name, mask in made.items())
+    masks = masks_from_loss(SPGLoss(BANDS, guidance, {}), out, LABELS)
+    expected = guidance_masks(out, LABELS, BANDS, guidance)
+    assert masks.keys() == expected.keys() == {"b2", "b1", "c"}
+    assert all(masks[name].equal(mask) for name, mask in expected.items())
     assert masks_from_loss(lambda output, labels: {}, out, LABELS) == {}
+
+
+def test_weights_scale_the_terms_in_the_total_alone():
+    out, weights = output(), {"cls": 2.0, "b2": 0.25, "b1": 0.5, "c": 0.0}
+    terms, unweighted = SPGLoss(BANDS, cascade, weights)(out, LABELS), spg_loss(out, LABELS, BANDS)
+    for name in weights:
+        assert terms[name].equal(unweighted[name]), name
+    expected = sum(weight * unweighted[name].item() for name, weight in weights.items())
+    assert terms["total"].item() == pytest.approx(expected, rel=1e-6)
+    terms["total"].backward()
+    assert (out.c.grad == 0).all()
+    weighted = out.b1.grad.clone()
+    out.b1.grad = None
+    unweighted["b1"].backward()
+    assert torch.equal(weighted, out.b1.grad / 2)
+
+
+def test_weights_of_one_change_no_bit():
+    ones = {"cls": 1.0, "b2": 1.0, "b1": 1.0, "c": 1.0}
+    plain, weighted = output(), output()
+    terms, same = spg_loss(plain, LABELS, BANDS), SPGLoss(BANDS, cascade, ones)(weighted, LABELS)
+    parts = torch.stack([terms[name] for name in ones]).sum()
+    assert parts.equal(terms["total"])
+    assert parts.equal(same["total"])
+    parts.backward()
+    same["total"].backward()
+    for name in ("class_maps", "b1", "b2", "c"):
+        assert getattr(plain, name).grad.equal(getattr(weighted, name).grad), name
+
+
+@pytest.mark.parametrize("weight", [-0.5, math.nan, math.inf])
+def test_impossible_weights_are_refused(weight):
+    with pytest.raises(UserError, match=rf"loss\.weights\.b1={weight}: choose a finite number, 0 or more"):
+        SPGLoss(BANDS, cascade, {"b1": weight})
+    with pytest.raises(UserError, match=r"loss\.weights\.b3 does not exist; choose from cls, b2, b1, c"):
+        SPGLoss(BANDS, cascade, {"b3": 1.0})
+
+
+def test_guidance_can_be_any_callable():
+    class OnlyB2:
+        def __call__(self, attention, b1, b2, thresholds):
+            return {"b2": ternary_mask(attention, ThresholdPair(0.9, 0.2))}
+
+    out, loss = output(), SPGLoss(BANDS, OnlyB2(), {})
+    assert loss(out, LABELS).keys() == {"cls", "b2", "total"}
+    assert loss.masks(out, LABELS)["b2"].equal(ternary_mask(attention(out, LABELS), ThresholdPair(0.9, 0.2)))
 
 
 class NoReading(TorchDispatchMode):
@@ -101,7 +152,7 @@ class NoReading(TorchDispatchMode):
 
 
 def test_loss_and_shares_never_wait_for_the_device():
-    out, loss = output(), partial(spg_loss, thresholds=BANDS)
+    out, loss = output(), SPGLoss(BANDS, cascade, {"b1": 0.5})
     with NoReading():
         loss(out, LABELS)["total"].backward()
         for mask in masks_from_loss(loss, out, LABELS).values():

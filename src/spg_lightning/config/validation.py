@@ -1,5 +1,6 @@
 """What the numbers of a config may be: looked at before anything is read or built, so that a slip costs seconds."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def _one_of_or(words: tuple[Any, ...], rule: Rule) -> Rule:
 
 COUNT, POSITIVE = _from(0), _from(1)
 SHARE: Rule = (lambda value: _number(value) and 0 <= value <= 1, "choose a number from 0 to 1")
-NOT_NEGATIVE: Rule = (lambda value: _number(value) and value >= 0, "choose a number, 0 or more")
+NOT_NEGATIVE: Rule = (lambda value: _number(value) and 0 <= value < math.inf, "choose a number, 0 or more")
 # of batches: 0.5 is half of them, 5 five; True would be one
 SOME = (
     lambda value: _number(value) and value > 0 and (_whole(value) or value <= 1),
@@ -56,6 +57,7 @@ RULES: dict[str, Rule] = {
     "schedule.every_epochs": POSITIVE,
     "schedule.factor": NOT_NEGATIVE,
     **{f"thresholds.{branch}.{which}": SHARE for branch in ("b2", "b1", "c") for which in ("high", "low")},
+    **{f"loss.weights.{term}": NOT_NEGATIVE for term in ("cls", "b2", "b1", "c")},
     "trainer.max_epochs": LENGTH,
     "trainer.max_steps": LENGTH,
     "trainer.accumulate_grad_batches": POSITIVE,

@@ -11,7 +11,7 @@ from spg_lightning.spg.guidance import (
     mask_fractions,
     ternary_mask,
 )
-from spg_lightning.spg.losses import guidance_masks, masked_bce, masks_from_loss, spg_loss, upsampled_bce
+from spg_lightning.spg.losses import SPGLoss, guidance_masks, masked_bce, masks_from_loss, spg_loss, upsampled_bce
 from spg_lightning.spg.maps import attention
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 
@@ -19,6 +19,7 @@ __all__ = [
     "BACKGROUND",
     "FOREGROUND",
     "IGNORED",
+    "SPGLoss",
     "SPGNetwork",
     "SPGOutput",
     "ThresholdPair",

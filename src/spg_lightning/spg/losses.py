@@ -1,5 +1,6 @@
-"""The loss of SPG (paper section 3.2): cross-entropy of the classes, and what the masks teach B2, B1 and C."""
+"""The loss of SPG (paper section 3.2): cross-entropy of the classes, and of B2, B1 and C with their masks."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from spg_lightning.errors import UserError
 from spg_lightning.spg.guidance import FOREGROUND, IGNORED, Thresholds, cascade
 from spg_lightning.spg.maps import attention, upsample
 from spg_lightning.spg.network import SPGOutput, at_least_float32
 
 Guidance = Callable[..., dict[str, Tensor]]
-Bands = Thresholds | Mapping[str, Mapping[str, float]] | Sequence[Sequence[float]]
+AnyThresholds = Thresholds | Mapping[str, Mapping[str, float]] | Sequence[Sequence[float]]
+TERMS = ("cls", "b2", "b1", "c")
 
 
 def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
@@ -70,9 +73,9 @@ def _global_mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
 
 
 def guidance_masks(
-    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: Bands, guidance: Guidance = cascade
+    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: AnyThresholds, guidance: Guidance = cascade
 ) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
-    """Return the masks that teach this output's branches, at input resolution; empty for SPG-plain."""
+    """Return the masks that supervise this output's branches, at input resolution; empty for SPG-plain."""
     if output.b1 is None or output.b2 is None:
         return {}
     with torch.no_grad():
@@ -85,30 +88,64 @@ def guidance_masks(
     return {name: mask for name, mask in masks.items() if getattr(output, name) is not None}
 
 
-def masks_from_loss(
-    loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"]
-) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
-    """Return the masks a loss teaches with: of `spg_loss` with its thresholds bound, as a config binds them; else none."""
-    bound = getattr(loss, "keywords", {})
-    told = {name: bound[name] for name in ("thresholds", "guidance") if name in bound}
-    return guidance_masks(output, labels, **told) if "thresholds" in told else {}
-
-
 def spg_loss(
-    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: Bands, guidance: Guidance = cascade
+    output: SPGOutput,
+    labels: Int[Tensor, " B"],
+    thresholds: AnyThresholds,
+    guidance: Guidance = cascade,
+    weights: Mapping[str, float] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Return the terms of the loss and their sum, `total`; every term has weight 1.
+    """Return the terms of the loss and `total`, their weighted sum. The terms themselves are not weighted.
 
     Args:
-        output: of the network, with the branches that are to learn.
+        output: the network's, with the branches to train.
         labels: (B,) class indices.
-        thresholds: the bands of the masks for B2, B1 and C.
-        guidance: who teaches whom; `cascade` or `direct`.
+        thresholds: of the masks for B2, B1 and C.
+        guidance: maps -> the mask of each branch: `cascade`, `direct` or any callable like them.
+        weights: term -> its factor in `total`; 1 for a term without an entry.
 
     Returns:
         `cls`, `b2`, `b1`, `c` (those the output has) and `total`, scalars.
     """
+    weights = weights or {}
     terms = {"cls": F.cross_entropy(output.logits.to(at_least_float32(output.logits)), labels)}
     for name, mask in guidance_masks(output, labels, thresholds, guidance).items():
         terms[name] = upsampled_bce(getattr(output, name), mask)
-    return {**terms, "total": torch.stack(list(terms.values())).sum()}
+    weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
+    return {**terms, "total": torch.stack(weighted).sum()}
+
+
+class SPGLoss:
+    """`spg_loss` with its thresholds, guidance and weights.
+
+    Args:
+        thresholds, guidance: see `spg_loss`.
+        weights: of `cls`, `b2`, `b1` and `c` in `total`; the paper's are 1.
+
+    Raises:
+        UserError: impossible thresholds, an unknown term, or a weight that is negative or not finite.
+    """
+
+    def __init__(self, thresholds: AnyThresholds, guidance: Guidance, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
+            if name not in TERMS:
+                raise UserError(f"loss.weights.{name} does not exist; choose from {', '.join(TERMS)}")
+            if not 0 <= weight < math.inf:
+                raise UserError(f"loss.weights.{name}={weight}: choose a finite number, 0 or more")
+        self.thresholds, self.guidance, self.weights = Thresholds.of(thresholds), guidance, dict(weights)
+
+    def __call__(self, output: SPGOutput, labels: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms and `total`."""
+        return spg_loss(output, labels, self.thresholds, self.guidance, self.weights)
+
+    def masks(self, output: SPGOutput, labels: Int[Tensor, " B"]) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
+        """Return the masks that supervise this output's branches."""
+        return guidance_masks(output, labels, self.thresholds, self.guidance)
+
+
+def masks_from_loss(
+    loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"]
+) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
+    """Return the masks of a loss that has them, as `SPGLoss` does; of any other loss none."""
+    masks = getattr(loss, "masks", None)
+    return masks(output, labels) if masks else {}
