@@ -20,11 +20,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from spg_lightning.config.sweep import Sweep, parse_sweep, print_status
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
+from spg_lightning.config.variant import set_variant
 from spg_lightning.errors import UserError, find_user_error, first_line, nearest
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
@@ -48,7 +49,11 @@ def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
     Give `output_dir=...` among the overrides: outside the command line there is no run folder to take it from.
     """
     with _hydra():
-        return hydra.compose(verb, overrides=overrides or [])
+        cfg = hydra.compose(verb, overrides=overrides or [], return_hydra_config=True)
+        set_variant(cfg, cfg.hydra)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg
 
 
 @contextlib.contextmanager
@@ -80,6 +85,7 @@ def run_command(verb: str) -> None:
 
     def task(cfg: DictConfig) -> None:
         try:
+            _exit_on_error(lambda: set_variant(cfg, HydraConfig.instance().cfg.hydra), debug)
             _exit_on_error(lambda: getattr(import_module(f"spg_lightning.{verb}"), verb)(cfg), debug)
         finally:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
