@@ -9,7 +9,11 @@ import pytest
 from jaxtyping import install_import_hook
 
 # shapes in signatures are checked in every call that a test makes; not where torch.compile or numba would see the checks
-SHAPED = ("score_maps.context", "score_maps.saliency", "spg.guidance", "spg.losses", "spg.maps")
+SHAPED = (
+    *(f"score_maps.{name}" for name in ("attention", "branches", "context", "grad_cam", "grad_cam_plus_plus", "input_gradient",
+                                        "layer_cam", "score_cam")),
+    "spg.guidance", "spg.losses", "spg.maps",
+)  # fmt: skip
 import_module("tests.shapes")  # the hook looks it up, and does not import it
 install_import_hook([f"spg_lightning.{name}" for name in SHAPED], "tests.shapes.checked")
 
@@ -97,3 +101,20 @@ def tiny_run(tmp_path_factory):
         "train", [*TINY, f"dataset.root={data}", "trainer.max_epochs=1", f"output_dir={folder / 'run'}", "logger=csv"]
     )
     return train(cfg), data
+
+
+@pytest.fixture(scope="module")
+def cub(tmp_path_factory):
+    """Write a small CUB tree for runs that die and resume."""
+    from tests.trees import write_cub
+
+    return write_cub(tmp_path_factory.mktemp("resuming") / "cub", per_class=12)
+
+
+@pytest.fixture(scope="module")
+def whole(cub):
+    """Train the uninterrupted run: three epochs of three steps."""
+    from tests.callbacks.helpers import run
+
+    run(cub, cub.parent / "whole")
+    return cub.parent / "whole"

@@ -37,10 +37,10 @@ from torchvision import transforms as T  # noqa: E402
 from spg_lightning.data import ImageDataset, Records, collate  # noqa: E402
 from spg_lightning.data import shards as stored_shards  # noqa: E402
 from spg_lightning.data.device_augmentation import cut_windows  # noqa: E402
-from spg_lightning.data.photos import ImageFiles  # noqa: E402
+from spg_lightning.data.images import ImageFiles  # noqa: E402
+from spg_lightning.data.samplers import ProcessSampler, SeededSampler  # noqa: E402
 from spg_lightning.data.shards.shards import ShardedImages, Shards, write_shards  # noqa: E402
 from spg_lightning.data.transforms import Windows, resize_transform, train_transform  # noqa: E402
-from spg_lightning.datamodule import ProcessSampler, SeededSampler  # noqa: E402
 
 RESIZE, CROP, BATCH = 256, 224, 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,10 +1,12 @@
 """The public API, in one place: `__init__.py` reads this file and imports each name on first use."""
 
+from .checkpoints.network import load_network
 from .checkpoints.published import import_published
-from .config.build import build_data, build_module, build_network, build_trainer, load_network
+from .comparison.compare import Comparison
+from .config.build import build_data, build_module, build_network, build_trainer
 from .config.command_line import compose
 from .convert import convert
-from .data.photos import ImageDataset
+from .data.images import ImageDataset
 from .data.readers.benchmark import read_benchmark_parts
 from .data.readers.benchmark_metadata import read_benchmark
 from .data.readers.cub import read_cub
@@ -19,10 +21,13 @@ from .evaluation.results import Evaluation
 from .localization.metrics import LocalizationMetric
 from .localization.naive_baselines import naive_baselines
 from .localization.threshold_scan import scan_thresholds
+from .localizer import Localization, Localizer
 from .module import SPGModule
-from .predict import Prediction, predict
+from .predict import predict
+from .predicting.writers import Prediction
 from .prepare import Prepared, prepare
-from .report import Report, report
+from .report import report
+from .score_maps.registry import ScoreMap
 from .spg.guidance import Thresholds
 from .spg.losses import SPGLoss, spg_loss
 from .spg.network import SPGNetwork, SPGOutput
@@ -35,21 +40,24 @@ from .stems.vgg16 import VGG16Stem
 from .train import TrainResult, train
 
 __all__ = [
+    "Comparison",
     "EfficientNetLite0Stem",
     "Evaluation",
     "ImageDataModule",
     "ImageDataset",
     "InceptionV3Stem",
+    "Localization",
     "LocalizationMetric",
+    "Localizer",
     "Prediction",
     "Prepared",
     "Records",
-    "Report",
     "ResNet50Stem",
     "SPGLoss",
     "SPGModule",
     "SPGNetwork",
     "SPGOutput",
+    "ScoreMap",
     "Stem",
     "Thresholds",
     "TimmStem",

@@ -1,4 +1,7 @@
-"""The verb `convert`: a published SPG checkpoint becomes one that `evaluate` and `predict` read."""
+"""The command `convert`: a published SPG checkpoint as a .safetensors file for `evaluate` and `predict`.
+
+Heavy libraries are imported inside the functions, so that `--help` and a wrong override are answered at once.
+"""
 
 import logging
 from pathlib import Path
@@ -6,38 +9,40 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.checkpoints.metadata import CheckpointMetadata, write_weights
-from spg_lightning.checkpoints.published import count_classes, import_published
 from spg_lightning.config.command_line import compose, run_command
 from spg_lightning.errors import UserError
-from spg_lightning.stems.weights import read_state_dict
 
 log = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def convert(cfg: DictConfig) -> Path:
-    """Convert `cfg.source` as `conf/convert.yaml` describes it; no code stored in the file is run.
+    """Convert `cfg.source` as `conf/convert.yaml` describes. No code stored in the file is run.
 
     Raises:
-        UserError: the source is missing, holds more than weights, or does not fit the layout; an output without the ending
-            .safetensors; class names that are not as many as the checkpoint's classes; a score map without a threshold, or the reverse.
+        UserError: the source is missing, holds more than weights, or does not fit the layout; the output is not a
+            .safetensors file; the number of class names differs from the checkpoint's; a score map without a threshold, or
+            the reverse.
     """
+    from spg_lightning.checkpoints.metadata import CheckpointMetadata, write_weights
+    from spg_lightning.checkpoints.published import count_classes, import_published
+    from spg_lightning.stems.weights import read_state_dict
+
     output = Path(cfg.output).expanduser()
     if output.suffix != ".safetensors":
         raise UserError(f"output={cfg.output}: name a .safetensors file")
     if (cfg.get("score_map") is None) != (cfg.threshold is None):
-        raise UserError("score_map= and threshold= belong together: a threshold is one map's; give both or neither")
+        raise UserError("a threshold belongs to one score map; give both score_map= and threshold=, or neither")
     state_dict = read_state_dict(cfg.source)
     layout = str(cfg.layout)
     num_classes = count_classes(state_dict, layout)
     names = _class_names(cfg.class_names, num_classes)
     network = import_published(state_dict, layout, num_classes, int(cfg.map_size))
-    description = CheckpointMetadata(_config(cfg, layout), names, int(cfg.crop), {})
+    metadata = CheckpointMetadata(_config(cfg, layout), names, int(cfg.crop), {})
     if cfg.get("score_map") is not None:
-        description.localization.update(score_map=str(cfg.score_map.name), threshold=float(cfg.threshold))
+        metadata.localization.update(score_map=str(cfg.score_map.name), threshold=float(cfg.threshold))
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_weights(output, description, network.state_dict())
+    write_weights(output, metadata, network.state_dict())
     log.info("%s (%s, %d classes) -> %s", cfg.source, layout, num_classes, output)
     return output
 
@@ -61,7 +66,7 @@ def _class_names(file: str | None, num_classes: int) -> tuple[str, ...]:
     path = Path(file).expanduser()
     if not path.is_file():
         raise UserError(
-            f"class_names={file} does not exist; give a file with one name a line, in the order of the classes"
+            f"class_names={file} does not exist; give a file with one name per line, in the order of the classes"
         )
     names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     if len(names) != num_classes:

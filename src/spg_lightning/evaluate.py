@@ -1,170 +1,146 @@
-"""The verb `evaluate`: a checkpoint's network, or any method's score maps, through the same metrics and report."""
+"""The command `evaluate`: a checkpoint's network, or any method's score maps, through the same metrics and report.
+
+Heavy libraries are imported inside the functions, so that `--help` and a wrong override are answered at once.
+"""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
-from spg_lightning.config.build import build_data, build_evaluator, build_module, load_network
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.validation import check_ranges
-from spg_lightning.data.predictions import OTHER
-from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.evaluation.classifiers import open_classifier
-from spg_lightning.evaluation.map_folder import evaluate_maps
-from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results, select_score_map
-from spg_lightning.module import SPGModule
-from spg_lightning.reporting.gallery import write_gallery
-from spg_lightning.reporting.run_page import Picture, write_evaluation
-from spg_lightning.score_maps.context import score_map_context
-from spg_lightning.spg.network import SPGNetwork
-from spg_lightning.utils.logging import configure_logging
-from spg_lightning.utils.provenance import provenance
+from spg_lightning.utils.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from spg_lightning.checkpoints.metadata import CheckpointMetadata
+    from spg_lightning.datamodule import ImageDataModule
+    from spg_lightning.evaluation.results import Evaluation
 
 log = logging.getLogger(__name__)
-
-
-def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> Evaluation:
-    """Run val and test once each, for all of the module's score maps."""
-    trainer.validate(module, datamodule=data, verbose=False)
-    module.recorded_map = select_score_map(module.curves["val"])  # of this map, results by image
-    trainer.test(module, datamodule=data, verbose=False)
-    truth = {
-        split: data.ground_truth(split, list(range(len(data.records[split]))))
-        for split in ("val", "test")
-        if len(data.records[split].boxes)
-    }
-    if not len(data.records["test"].boxes) and not data.records["test"].masks:
-        log.warning("the test photos have neither boxes nor masks: localization is not measured, classification alone")
-    found = compute_evaluation(module.curves["test"], module.curves["val"], truth, data.frame)
-    kept = module.test_outputs
-    names, frames = data.class_names, dict.fromkeys(kept.scans, data.frame)
-    predicted = {i: "(another)" if label == OTHER else names[label] for i, label in kept.predicted.items()}
-    images = image_results(data.records["test"], kept.scans, predicted, frames, found.threshold)
-    return replace(found, images=images)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate what `cfg` (`conf/evaluate.yaml`) names: a checkpoint, or a folder of any method's score maps.
 
     Raises:
-        UserError: neither or both are given; no checkpoint, other classes than it was trained on; maps, metadata or data
+        UserError: neither or both are given; no checkpoint, or other classes than it was trained on; maps, metadata or data
             that cannot be read.
     """
     check_ranges(cfg)
     if (cfg.checkpoint is None) == (cfg.maps is None):
         raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
-    if cfg.maps is not None:
-        if cfg.classifier is not None:
-            raise UserError(f"classifier={cfg.classifier} is for checkpoint=...; with maps=... give predictions=<file>")
-        return evaluate_maps(cfg)
-    return _evaluate_checkpoint(cfg)
+    if cfg.maps is None:
+        return _evaluate_checkpoint(cfg)
+    if cfg.classifier is not None:
+        raise UserError(f"classifier={cfg.classifier} is for checkpoint=...; with maps=... give predictions=<file>")
+    from spg_lightning.evaluation.map_folder import evaluate_maps
+
+    return evaluate_maps(cfg)
 
 
 def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
-    """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`.
+    """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`."""
+    from spg_lightning.checkpoints.network import load_network
+    from spg_lightning.config.build import build_data, build_evaluator, build_module
+    from spg_lightning.evaluation.classifiers import open_classifier
+    from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
+    from spg_lightning.localizer import Localizer
+    from spg_lightning.reporting.gallery import write_gallery
+    from spg_lightning.reporting.run_page import write_evaluation
+    from spg_lightning.utils.logging import configure_logging
+    from spg_lightning.utils.provenance import provenance
 
-    The checkpoint brings its data set's config; `cfg.dataset` and `cfg.root` replace it or say where it is now.
-    """
     configure_logging()
-    started = datetime.now(UTC)
-    network, description = load_network(cfg.checkpoint)
-    trained = OmegaConf.create(description.config)
+    started, folder = datetime.now(UTC), RunDir(_output_dir(cfg))
+    network, metadata = load_network(cfg.checkpoint, cfg.trust)
+    trained = _evaluation_config(cfg, metadata)
+    data = build_data(trained)
+    _check_classes(cfg, metadata, data)
+    module = build_module(trained, network)
+    if cfg.classifier is not None:
+        module.external_classifier = open_classifier(
+            str(cfg.classifier), data.class_names, data.records["test"].images, cfg.trust
+        )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    trainer = build_evaluator(cfg, folder.path)
+    evaluation = evaluate_module(trainer, module, data)
+    OmegaConf.save(cfg, folder.config, resolve=True)
+    score_map = evaluation.score_map
+    localizer = Localizer(network, {score_map: module.localizer.score_maps[score_map]}, evaluation.threshold)
+    facts = provenance(
+        None, started, trainer.strategy.root_device, checkpoint=str(cfg.checkpoint), score_map=score_map,
+        classifier=cfg.classifier,
+    )  # fmt: skip
+    with inference_context(trainer, network):
+        write_evaluation(
+            folder.metrics, evaluation, facts, str(cfg.checkpoint), data.records["test"],
+            lambda index: render_sample(localizer, data, index), cfg.report_images,
+        )  # fmt: skip
+        if cfg.gallery_images:
+            write_gallery(folder.gallery, localizer, data, module.loss, cfg.gallery_images)
+    log.info("results: %s", folder.path)
+    return evaluation
+
+
+def _output_dir(cfg: DictConfig) -> Path:
+    path = Path(cfg.output_dir)
+    if RunDir(path).checkpoints.is_dir():
+        raise UserError(f"output_dir={path} is a training run's folder, and its results would be lost; choose another")
+    return path
+
+
+def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictConfig:
+    """Return the checkpoint's config with the evaluation's settings.
+
+    `cfg.dataset` replaces the checkpoint's data set, `cfg.root` its location. Training-only keys are reset: they are not
+    needed, and checkpoints of older versions may lack them.
+    """
+    from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
+
+    trained = OmegaConf.create(metadata.config)
     if cfg.get("dataset"):
         trained.dataset = cfg.dataset
         OmegaConf.resolve(trained)
         trained.data.reader = trained.dataset.reader
     if cfg.root is not None:
         _rebase_root(trained.data.reader, str(cfg.root))
-    trained.data.crop, trained.data.resize = description.crop, max(description.crop, trained.data.resize)
-    trained.data.eval_batch_size, trained.data.num_workers = cfg.eval_batch_size, cfg.num_workers
-    trained.data.worker_timeout = cfg.worker_timeout
-    # how training photos were read: none are, here, and older checkpoints do not say
-    trained.data.decode, trained.data.augment, trained.data.shards = "full", "workers", None
-    trained.module.score_map, trained.module.num_thresholds = cfg.score_map.name, cfg.num_thresholds
-    # for training alone
-    trained.module.compile, trained.module.channels_last = False, True
-    trained.module.optimizer, trained.module.schedule = None, None
+    data, module = trained.data, trained.module
+    data.crop, data.resize = metadata.crop, max(metadata.crop, data.resize)
+    data.eval_batch_size, data.num_workers, data.worker_timeout = cfg.eval_batch_size, cfg.num_workers, cfg.worker_timeout
+    data.decode, data.augment, data.shards, data.augmentation = "full", "workers", None, None
+    own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
+    check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)
+    trained.score_map = {"name": cfg.score_map.name, "maps": {**own_maps, **(cfg.score_map.get("maps") or {})}}
+    module.num_thresholds = cfg.num_thresholds
+    module.compile, module.channels_last, module.optimizer, module.schedule = False, True, None, None
     nodes = OmegaConf.to_container(trained, resolve=True)
     assert isinstance(nodes, dict)
-    check_allowed_targets(nodes["module"], cfg.checkpoint)
+    check_allowed_targets(nodes["module"], cfg.checkpoint, cfg.trust)
     if not cfg.get("dataset"):
-        check_allowed_targets(nodes["data"], cfg.checkpoint)
-
-    data = build_data(trained)
-    if data.class_names != description.class_names:
-        raise UserError(
-            f"checkpoint={cfg.checkpoint} knows {len(description.class_names)} classes "
-            f"({description.class_names[0]}, ...), the data set has {len(data.class_names)} ({data.class_names[0]}, ...); "
-            "evaluate it on the classes it was trained on"
-        )
-    module = build_module(trained, network)
-    if cfg.classifier is not None:
-        data.setup()
-        module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, data.records["test"].images)
-    folder = Path(cfg.output_dir)
-    if (folder / "checkpoints").is_dir():
-        raise UserError(
-            f"output_dir={folder} is a training run's own folder, whose results would be lost; give another"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = build_evaluator(cfg, folder)
-    evaluation = evaluate_module(trainer, module, data)
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    facts = provenance(
-        None,
-        started,
-        trainer.strategy.root_device,
-        checkpoint=str(cfg.checkpoint),
-        score_map=evaluation.score_map,
-        classifier=cfg.classifier,
-    )
-    with inference_context(trainer, network):
-        write_evaluation(
-            folder / "metrics.json", evaluation, facts, str(cfg.checkpoint), data.records["test"],
-            lambda index: render_sample(network, data, evaluation.score_map, index), cfg.report_images,
-        )  # fmt: skip
-        if cfg.gallery_images:
-            write_gallery(
-                folder / "gallery", network, data, module.loss, evaluation.score_map, evaluation.threshold,
-                cfg.gallery_images,
-            )  # fmt: skip
-    log.info("results: %s", folder)
-    return evaluation
+        check_allowed_targets(nodes["data"], cfg.checkpoint, cfg.trust)
+    return trained
 
 
 def _rebase_root(reader: DictConfig, root: str) -> None:
-    """Let a reader look below another root: for the photos, and for whatever else lay below the one in training."""
-    before = str(reader.root).rstrip("/")
+    """Replace the reader's root, and in its other paths the part that equals the old root."""
+    old = str(reader.root).rstrip("/")
     for key, value in reader.items():
-        if isinstance(value, str) and (value.rstrip("/") == before or value.startswith(f"{before}/")):
-            reader[key] = root + value.removeprefix(before)
+        if isinstance(value, str) and (value.rstrip("/") == old or value.startswith(f"{old}/")):
+            reader[key] = root + value.removeprefix(old)
 
 
-@contextmanager
-def inference_context(trainer: pl.Trainer, network: SPGNetwork) -> Iterator[None]:
-    """Have the network where, and in the precision, it was evaluated in: Lightning has moved it back to the host."""
-    network.to(trainer.strategy.root_device)
-    with trainer.precision_plugin.forward_context():
-        yield
-
-
-def render_sample(network: SPGNetwork, data: ImageDataModule, score_map: str, index: int) -> Picture:
-    """Return what a report shows of a test photo: its label's score map, as the evaluation saw it."""
-    sample = data.dataset("test")[index]
-    assert sample is not None  # it has been evaluated
-    device = next(network.parameters()).device
-    with score_map_context(network, network.stem.normalize(sample["image"][None].to(device)), [score_map]) as seen:
-        values = seen.map(score_map, torch.tensor([sample["label"]], device=device))[0, 0]
-    return Picture(values.cpu().numpy(), sample["image"].permute(1, 2, 0).numpy())
+def _check_classes(cfg: DictConfig, metadata: CheckpointMetadata, data: ImageDataModule) -> None:
+    if data.class_names != metadata.class_names:
+        raise UserError(
+            f"checkpoint={cfg.checkpoint} knows {len(metadata.class_names)} classes ({metadata.class_names[0]}, ...), the data "
+            f"set has {len(data.class_names)} ({data.class_names[0]}, ...); evaluate it on the classes it was trained on"
+        )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The LightningModule: calls network, loss and metrics, and logs. Nothing else."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,77 +9,71 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from spg_lightning.data.photos import Batch
+from spg_lightning.data.images import Batch
 from spg_lightning.data.predictions import Ranking
-from spg_lightning.datamodule import ImageDataModule
-from spg_lightning.errors import UserError
 from spg_lightning.evaluation.results import validation_numbers
 from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
 from spg_lightning.localization.threshold_scan import ThresholdScan
-from spg_lightning.score_maps.context import resolve, score_map_context
+from spg_lightning.localizer import Localizer
+from spg_lightning.score_maps.registry import ScoreMap
 from spg_lightning.spg.guidance import mask_fractions
 from spg_lightning.spg.losses import masks_from_loss
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
+from spg_lightning.spg.training_step import Loss
 from spg_lightning.utils.compile import compile_in_place
 
 
 @dataclass
 class TestOutputs:
-    """What a test kept: index of the image -> scan of its map, most probable class."""
+    """Results by image of a test: the index in the records -> scan of its map, most probable class."""
 
     scans: dict[int, ThresholdScan]
     predicted: dict[int, int]
 
 
-Loss = Callable[[SPGOutput, Tensor], dict[str, Tensor]]
-
-
 class SPGModule(pl.LightningModule):
-    """Trains an SPG network and counts localizations of its score maps.
+    """Trains an SPG network and measures the localization of its score maps.
 
     Args:
         network: with its stem.
+        score_maps: the maps to evaluate, by name.
         loss: output and labels -> named terms and `total`.
         optimizer: network -> optimizer.
         schedule: optimizer, total_steps, steps_per_epoch -> scheduler, stepped after each step.
-        step: what the method does between a batch and its loss, see `baselines.step`.
-        score_map: "auto" for all that come with a forward, one name, or several.
+        step: network, loss, images, labels -> loss terms; the method's training step, see `spg.training_step`.
         num_thresholds: of the localization metric.
-        freeze: "none", or "a1" to hold the stem up to A1 still.
-        channels_last: how images and weights lie in memory while training; False for contiguous. Same numbers but for rounding,
-            and other dropout, which is drawn in that order.
-        compile: the network's forward and backward by torch.compile, in training; evaluation is eager. Names of weights stay.
+        freeze: "none", "a1" or "backbone", see `Stem.freeze`.
+        channels_last: memory format in training; False for contiguous. The results differ by rounding and by the order in
+            which dropout is drawn.
+        compile: compile the network's forward and backward in training. Evaluation is eager; weights keep their names.
     """
 
     def __init__(
         self,
         network: SPGNetwork,
+        score_maps: Mapping[str, ScoreMap],
         loss: Loss,
         optimizer: Callable[[SPGNetwork], torch.optim.Optimizer],
         schedule: Callable[..., Any],
         step: Callable[..., dict[str, Tensor]],
-        score_map: str | Sequence[str],
         num_thresholds: int,
         freeze: str,
         channels_last: bool,
         compile: bool,
     ) -> None:
         super().__init__()
-        if freeze not in ("none", "a1"):
-            raise UserError(f"module.freeze={freeze}: choose none or a1")
-        if freeze == "a1":
-            network.stem.freeze_a1()
+        network.stem.freeze(freeze)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = network.to(memory_format=self.memory_format)
         if compile:
             compile_in_place(network)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
-        self.score_maps = resolve(score_map, network.branches)
-        self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in self.score_maps})
+        self.localizer = Localizer(network, score_maps)
+        self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in score_maps})
         self.curves: dict[str, dict[str, LocalizationCounts]] = {}
-        self.external_classifier: Ranking | None = None  # another classifier's labels for the test part (paper table 3)
-        self.recorded_map: str | None = None  # the score map whose test scans are kept, for results by image
+        self.external_classifier: Ranking | None = None  # ranks the test images in the network's place (paper table 3)
+        self.recorded_map: str | None = None  # the score map whose scans of the test images are recorded
         self.test_outputs = TestOutputs({}, {})
 
     def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
@@ -90,7 +84,7 @@ class SPGModule(pl.LightningModule):
         return self.network.stem.normalize(images).contiguous(memory_format=self.memory_format)
 
     def training_step(self, batch: Batch | None, batch_index: int) -> Tensor | None:
-        """Return the total loss; None for a batch of broken photos alone."""
+        """Return the total loss; None for a batch whose images are all corrupt."""
         if batch is None:
             return None
         seen: list[tuple[SPGOutput, Tensor]] = []
@@ -102,15 +96,15 @@ class SPGModule(pl.LightningModule):
         terms = self.step(self.network, loss, self._inputs(batch["image"]), batch["label"])
         logged = {f"train/loss_{name}": term.detach() for name, term in terms.items()}
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and (self.global_step + 1) % every == 0:  # the masks are made once more: not for nothing
+        if every and (self.global_step + 1) % every == 0:  # the masks are computed again, only for the log
             for name, mask in masks_from_loss(self.loss, *seen[-1]).items():
-                logged |= {f"train/mask_{name}/{kind}": share for kind, share in mask_fractions(mask).items()}
+                logged |= {f"train/mask_{name}/{kind}": value for kind, value in mask_fractions(mask).items()}
         self.log_dict(logged, batch_size=len(batch["label"]))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))
         return terms["total"]
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer and its schedule, one factor a step."""
+        """Return the optimizer and its schedule, stepped after each step."""
         optimizer = self.optimizer(self.network)
         total = int(self.trainer.estimated_stepping_batches)
         self.trainer.fit_loop.setup_data()  # without a limit of epochs Lightning has not counted the batches yet
@@ -119,27 +113,29 @@ class SPGModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of before."""
+        """Reset the metrics."""
         self._reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget the counts of before; from now on keep the scans of one map, if asked to."""
+        """Reset the metrics and the results by image."""
         self._reset()
         self.test_outputs = TestOutputs({}, {})
-        for name, meter in self.metrics.items():
-            meter.keep_scans = name == self.recorded_map  # type: ignore[assignment]
+        for name, metric in self.metrics.items():
+            metric.keep_scans = name == self.recorded_map  # type: ignore[assignment]
 
     def validation_step(self, batch: Batch | None, batch_index: int) -> None:
-        """Count a batch of validation photos."""
-        self._count(batch, "val")
+        """Update the metrics with a batch of validation images."""
+        self._update(batch)
 
     def test_step(self, batch: Batch | None, batch_index: int) -> None:
-        """Count a batch of test photos."""
-        self._count(batch, "test")
+        """Update the metrics with a batch of test images, and record their most probable classes."""
+        ranked = self._update(batch, self.external_classifier)
+        if batch is not None and ranked is not None and self.recorded_map is not None:
+            self.test_outputs.predicted |= dict(zip(batch["index"].tolist(), ranked[:, 0].tolist(), strict=True))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the curves; log errors at the thresholds that are best on these photos."""
-        numbers = validation_numbers(self._keep("val"))
+        """Log the errors at the thresholds that are best on these images."""
+        numbers = validation_numbers(self._compute("val"))
         self.log_dict({f"val/{name}": value for name, value in numbers.items()})
         # the progress bar is narrow
         short = {"gt_err": "gt_known_error", "cls_err": "cls_top1_error"}
@@ -147,50 +143,44 @@ class SPGModule(pl.LightningModule):
         self.log_dict(bar, prog_bar=True, logger=False)
 
     def on_test_epoch_end(self) -> None:
-        """Keep the curves; what they mean is decided with the threshold from validation."""
-        self._keep("test")
+        """Compute the counts and gather the results by image; `compute_evaluation` applies the threshold from val."""
+        self._compute("test")
         if self.recorded_map is None:
             return
-        meter = self.metrics[self.recorded_map]
-        self.test_outputs.scans = dict(zip(self.test_outputs.predicted, meter.scans, strict=True))  # type: ignore[arg-type]
+        outputs, metric = self.test_outputs, self.metrics[self.recorded_map]
+        outputs.scans = dict(zip(outputs.predicted, metric.scans, strict=True))  # type: ignore[arg-type]
         if self.trainer.world_size > 1:
-            parts: list[TestOutputs | None] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, self.test_outputs)
-            for part in parts:
-                assert part is not None
-                self.test_outputs.scans |= part.scans
-                self.test_outputs.predicted |= part.predicted
+            gathered: list[TestOutputs | None] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, outputs)
+            for other in gathered:
+                assert other is not None
+                outputs.scans |= other.scans
+                outputs.predicted |= other.predicted
 
     def _reset(self) -> None:
-        for meter in self.metrics.values():
-            meter.reset()  # type: ignore[operator]
+        for metric in self.metrics.values():
+            metric.reset()  # type: ignore[operator]
 
-    def _keep(self, split: str) -> dict[str, LocalizationCounts]:
-        self.curves[split] = {name: meter.compute() for name, meter in self.metrics.items()}  # type: ignore[operator]
+    def _compute(self, split: str) -> dict[str, LocalizationCounts]:
+        self.curves[split] = {name: metric.compute() for name, metric in self.metrics.items()}  # type: ignore[operator]
         return self.curves[split]
 
-    def _count(self, batch: Batch | None, split: str) -> None:
+    def _update(self, batch: Batch | None, classifier: Ranking | None = None) -> Tensor | None:
+        """Update each map's metric with the map of the label; return the most probable classes (B, n)."""
         if batch is None:
-            return
-        with score_map_context(self.network, self._inputs(batch["image"]), self.score_maps) as seen:
-            maps = {name: seen.map(name, batch["label"])[:, 0] for name in self.metrics}
-        self._update(split, batch, seen.output.logits, maps)
-
-    def _update(self, split: str, batch: Batch, logits: Tensor, maps: dict[str, Tensor]) -> None:
-        labels, indices = batch["label"], batch["index"].tolist()
-        data: ImageDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        names = [data.records[split].images[i] for i in indices]
-        five = min(5, logits.shape[1])
-        if split == "test" and self.external_classifier is not None:
-            ranked = self.external_classifier(batch["image"], names)
+            return None
+        labels = batch["label"]
+        with self.localizer.context(batch["image"]) as context:
+            maps = {name: context.map(name, labels)[:, 0] for name in self.metrics}
+        num_top5 = min(5, context.output.logits.shape[1])
+        if classifier is not None:
+            ranked = classifier(batch["image"], batch["image_id"])
         else:
-            ranked = logits.topk(five, dim=1).indices
-        right = ranked == labels[:, None]
-        count = {
-            "boxes": data.ground_truth(split, indices), "masks": batch["mask"], "names": names,
-            "top1": right[:, 0], "top5": right.any(1) if right.shape[1] >= five else None,
-        }  # fmt: skip
-        if split == "test" and self.recorded_map is not None:
-            self.test_outputs.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
-        for name, meter in self.metrics.items():
-            meter.update(maps[name], **count)  # type: ignore[operator]
+            ranked = context.output.logits.topk(num_top5, dim=1).indices
+        correct = ranked == labels[:, None]
+        for name, metric in self.metrics.items():
+            metric.update(  # type: ignore[operator]
+                maps[name], boxes=batch["true_boxes"], masks=batch["mask"], names=batch["image_id"], top1=correct[:, 0],
+                top5=correct.any(1) if correct.shape[1] >= num_top5 else None,
+            )  # fmt: skip
+        return ranked

@@ -11,7 +11,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spg_lightning.config.build import instantiate_node
 from spg_lightning.config.command_line import run_command
 from spg_lightning.data.archives import extract
 from spg_lightning.data.index import cache
@@ -22,6 +21,7 @@ from spg_lightning.data.shards.shards import MANIFEST, Shards, write_shards
 from spg_lightning.data.validation.issues import QUARANTINE, IssueCollector, read_quarantine
 from spg_lightning.data.validation.verify import verify
 from spg_lightning.errors import UserError
+from spg_lightning.utils.instantiate import instantiate_node
 
 log = logging.getLogger(__name__)
 

@@ -1,61 +1,49 @@
-"""Training: fit, evaluate, save, draw."""
+"""The command `train`: fit, evaluate, and write everything to the run folder.
+
+Heavy libraries are imported inside the functions, so that `--help` and a wrong override are answered at once.
+"""
+
+from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import CSVLogger
 
-from spg_lightning.callbacks.best_checkpoint import BestCheckpoint
-from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
-from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
-from spg_lightning.checkpoints.io import AtomicCheckpointIO
-from spg_lightning.checkpoints.metadata import CheckpointMetadata, SaveMetadata, add_localization, read_checkpoint
-from spg_lightning.checkpoints.resume_state import PREVIOUS, ResumeState, find_resume_state, latest_checkpoint
-from spg_lightning.checkpoints.taking_over import began_with, take_over, throw_away
-from spg_lightning.config.build import (
-    build_data,
-    build_module,
-    build_network,
-    build_trainer,
-    num_workers_of,
-    precision_of,
-)
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.sweep import hydra_quote
 from spg_lightning.config.validation import check_ranges
-from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.evaluate import evaluate_module, inference_context, render_sample
-from spg_lightning.evaluation.results import Evaluation
-from spg_lightning.loggers.csv import ResumableCSVLogger
-from spg_lightning.loggers.wandb import WandbResultsLogger
-from spg_lightning.module import SPGModule
-from spg_lightning.reporting.gallery import write_gallery
-from spg_lightning.reporting.run_page import write_evaluation
-from spg_lightning.reporting.samples import collect_views
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
-from spg_lightning.utils.logging import configure_logging
 from spg_lightning.utils.output_dir_lock import output_dir_lock
-from spg_lightning.utils.provenance import provenance
+from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from spg_lightning.checkpoints.resume_state import ResumeState
+    from spg_lightning.datamodule import ImageDataModule
+    from spg_lightning.evaluation.results import Evaluation
+    from spg_lightning.module import SPGModule
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run gives.
+    """The result of a training run.
 
     Attributes:
-        evaluation: curves and metrics of val and test.
-        metrics: as written to metrics.json.
-        checkpoint: the weights that were evaluated.
+        evaluation: counts and metrics on val and test.
+        metrics: as in metrics.json.
+        checkpoint: of the evaluated weights.
         output_dir: the run folder.
     """
 
@@ -65,213 +53,226 @@ class TrainResult:
     output_dir: Path
 
 
-class PerRankSeed(pl.Callback):
-    """Gives every process its own random numbers for dropout and the like; alike, they would drop the same units."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Seed the processes after the first anew."""
-        if trainer.global_rank:
-            torch.manual_seed(self.seed + 1_000_003 * trainer.global_rank)
-
-
 def train(cfg: DictConfig) -> TrainResult:
-    """Train and evaluate one network as `conf/train.yaml` describes it; everything is written to `cfg.output_dir`.
+    """Train and evaluate one network as `conf/train.yaml` describes; all files go to `cfg.output_dir`.
 
     Raises:
-        UserError: anything about the config, the data or the weights that the user has to mend.
-        Stopped: a signal asked to end; `resume=auto` goes on.
+        UserError: a mistake in the config, the data or the weights that the user can fix.
+        RunInterrupted: a signal stopped the run; `resume=auto` resumes it.
     """
     check_ranges(cfg)
-    folder = Path(cfg.output_dir)
-    with StopSignals() as signals:
-        try:
-            with output_dir_lock(folder):
-                return _train(cfg, folder, signals)
-        except RunInterrupted as stop:
-            raise RunInterrupted(stop.signal, _how_to_go_on(stop, folder)) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise UserError(f"{folder}: {error.strerror}; make room, then go on with resume=auto") from error
+    run_dir = RunDir(Path(cfg.output_dir))
+    with StopSignals() as signals, _resume_hints(run_dir), output_dir_lock(run_dir.path):
+        return _train(cfg, run_dir, signals)
 
 
-def _how_to_go_on(stop: RunInterrupted, folder: Path) -> str:
-    if latest_checkpoint(folder / "checkpoints") is None:
-        return f"stopped by {stop.signal.name} before its first checkpoint"
-    return (
-        f"stopped by {stop.signal.name}; go on with the same command and resume=auto output_dir={hydra_quote(folder)}"
-    )
+def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResult:
+    import pytorch_lightning as pl
 
+    from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
+    from spg_lightning.callbacks.per_rank_seed import PerRankSeed
+    from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
+    from spg_lightning.callbacks.save_metadata import SaveMetadata
+    from spg_lightning.checkpoints.metadata import CheckpointMetadata
+    from spg_lightning.checkpoints.output_dir import claim_output_dir
+    from spg_lightning.config.build import build_data, build_module, build_network, build_trainer
+    from spg_lightning.evaluation.network_evaluation import evaluate_module
+    from spg_lightning.utils.logging import configure_logging
 
-def _train(cfg: DictConfig, folder: Path, signals: StopSignals) -> TrainResult:
     configure_logging()
     started = datetime.now(UTC)
-    if cfg.eval_checkpoint not in ("last", "best"):
-        raise UserError(f"eval_checkpoint={cfg.eval_checkpoint}: choose last or best")
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    # "auto" would mean another one on another machine
-    plain["trainer"]["precision"], plain["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
-    checkpoints = folder / "checkpoints"
-    resume = cfg.resume
-    if is_restart() and (resume is None or began_with(resume, folder)):
-        resume = "auto"  # it has come further
-    position = find_resume_state(resume, checkpoints, {str(key): value for key, value in plain.items()})
+    config = _resolved_config(cfg)
+    state = _resume_state(cfg, run_dir, config)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-
     data = build_data(cfg)
-    network = build_network(cfg, num_classes=len(data.class_names))
-    module = build_module(cfg, network)
-    description = CheckpointMetadata(
-        config={str(key): value for key, value in plain.items()},
-        class_names=data.class_names,
-        crop=data.crop,
-        localization={},
+    module = build_module(cfg, build_network(cfg, num_classes=len(data.class_names)))
+    checkpointer = ResumableCheckpoint(
+        run_dir, cfg.checkpoint_every_steps, state, signals, num_train_images=len(data.records["train"])
     )
-    keeper = ResumableCheckpoint(checkpoints, cfg.checkpoint_every_steps, position, signals)
-    trainer = build_trainer(
-        cfg,
-        [
-            PerRankSeed(cfg.seed),
-            NonFiniteGuard(checkpoints, cfg.trainer.log_every_n_steps),
-            keeper,
-            SaveMetadata(description),
-        ],
-    )
-    trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    if position is not None:
-        _go_on(position, trainer, data)
-    made_again = None
-    if (
-        is_global_zero()
-    ):  # not before all is known to be well: a mistake in the command is not to cost the run that was here
-        made_again = take_over(folder, cfg, position.path if position else None)
-        OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
-    log.info(
-        "%s, %s, %s: %d train, %d val, %d test photos of %d classes -> %s",
-        cfg.dataset.name, cfg.stem.name, cfg.method.name,
-        *(len(data.records[split]) for split in ("train", "val", "test")), len(data.class_names), folder,
-    )  # fmt: skip
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbResultsLogger):
-            logger.set_config(description.config)
-    failed = True
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=position.path if position else None, weights_only=True)
-        fit_seconds = keeper.seconds + (datetime.now(UTC) - started).total_seconds()
-        _share_buffers(trainer, module)
-        checkpoint = _checkpoint(trainer, checkpoints, cfg.eval_checkpoint)
-        if cfg.eval_checkpoint == "best":
-            _restore(module, checkpoint)
+    metadata = CheckpointMetadata(config, data.class_names, data.crop, localization={})
+    guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
+    trainer = build_trainer(cfg, [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata)])
+    if state is not None:
+        _fast_forward(state, trainer, data)
+    if is_global_zero():
+        claim_output_dir(run_dir, state)
+        OmegaConf.save(OmegaConf.create(config), run_dir.config)
+    _log_summary(cfg, data, run_dir)
+    with _closing_loggers(trainer, config):
+        trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)
+        fit_seconds = checkpointer.seconds + (datetime.now(UTC) - started).total_seconds()
+        checkpoint = _restore_weights(cfg.eval_checkpoint, trainer, module, run_dir)
         evaluation = evaluate_module(trainer, module, data)
         if trainer.is_global_zero:
-            # into the weights that were measured: a threshold is theirs alone
-            add_localization(checkpoint, evaluation.score_map, evaluation.threshold)
-            with inference_context(trainer, module.network):
-                _report(
-                    cfg, evaluation, module, data, folder, started, round(fit_seconds, 1), trainer, keeper.resume_steps, checkpoint.stem,
-                )  # fmt: skip
-            (checkpoints / PREVIOUS).unlink(missing_ok=True)  # the last one stays, for more epochs
-            if made_again is not None:
-                throw_away(made_again)
-        failed = False
+            facts = {
+                "fit_seconds": round(fit_seconds, 1), "steps": trainer.global_step, "weights": checkpoint.stem,
+                "processes": trainer.world_size, "resumed_after_steps": checkpointer.resume_steps,
+            }  # fmt: skip
+            _write_results(cfg, run_dir, checkpoint, trainer, module, data, evaluation, started, facts)
+    return TrainResult(evaluation, evaluation.metrics, checkpoint, run_dir.path)
+
+
+@contextmanager
+def _resume_hints(run_dir: RunDir) -> Iterator[None]:
+    """Add to an interruption, or to an error of a full disk, how to resume the run."""
+    try:
+        yield
+    except RunInterrupted as stop:
+        hint = "before its first checkpoint"
+        if run_dir.resume.is_file() or run_dir.previous.is_file():
+            hint = f"; resume with the same command and resume=auto output_dir={hydra_quote(run_dir.path)}"
+        raise RunInterrupted(stop.signal, f"stopped by {stop.signal.name}{'' if hint[0] == ';' else ' '}{hint}") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{run_dir.path}: {error.strerror}; make room, then resume with resume=auto") from error
+
+
+def _resolved_config(cfg: DictConfig) -> dict[str, Any]:
+    """Return the config as plain data. "auto" would resolve differently on another machine."""
+    from spg_lightning.config.build import num_workers_of, precision_of
+
+    if cfg.eval_checkpoint not in ("last", "best"):
+        raise UserError(f"eval_checkpoint={cfg.eval_checkpoint}: choose last or best")
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    config["trainer"]["precision"], config["data"]["num_workers"] = precision_of(cfg.trainer), num_workers_of(cfg)
+    return {str(key): value for key, value in config.items()}
+
+
+def _resume_state(cfg: DictConfig, run_dir: RunDir, config: dict[str, Any]) -> ResumeState | None:
+    from spg_lightning.checkpoints.output_dir import check_output_dir, resume_of_restart
+    from spg_lightning.checkpoints.resume_state import find_resume_state
+
+    if is_restart():
+        return find_resume_state(resume_of_restart(cfg.resume, run_dir), run_dir, config)
+    if is_global_zero():
+        check_output_dir(run_dir, cfg.resume, cfg.overwrite)
+    return find_resume_state(cfg.resume, run_dir, config)
+
+
+def _fast_forward(state: ResumeState, trainer: pl.Trainer, data: ImageDataModule) -> None:
+    from spg_lightning.loggers.csv import ResumableCSVLogger
+
+    num_images = len(data.records["train"])
+    if (data.class_names, num_images) != (state.class_names, state.num_train_images):
+        raise UserError(
+            f"resume={state.path} was trained on {state.num_train_images} images of {len(state.class_names)} classes; "
+            f"the data set now has {num_images} of {len(data.class_names)}"
+        )
+    data.fast_forward(state.epoch, state.batch)
+    for logger in trainer.loggers:
+        if isinstance(logger, ResumableCSVLogger):
+            logger.fast_forward(state.step)
+
+
+def _log_summary(cfg: DictConfig, data: ImageDataModule, run_dir: RunDir) -> None:
+    counts = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
+    log.info(
+        "%s, %s, %s: %s images of %d classes -> %s", cfg.dataset.name, cfg.stem.name, cfg.method.name, counts,
+        len(data.class_names), run_dir.path,
+    )  # fmt: skip
+
+
+@contextmanager
+def _closing_loggers(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[None]:
+    """Give W&B the config, and close all loggers at the end; after an error also kill the other processes."""
+    from spg_lightning.loggers.wandb import WandbResultsLogger
+
+    status = "failed"
+    try:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbResultsLogger):
+                logger.set_config(config)
+        yield
+        status = "success"
     except BaseException:
         kill_other_processes(trainer)
         raise
     finally:
         for logger in trainer.loggers:
-            logger.finalize("failed" if failed else "success")
+            logger.finalize(status)
             if isinstance(logger, WandbResultsLogger):
-                logger.close(failed)
-    return TrainResult(evaluation, evaluation.metrics, checkpoint, folder)
+                logger.close(failed=status == "failed")
 
 
-def _report(
-    cfg: DictConfig,
-    evaluation: Evaluation,
-    module: SPGModule,
-    data: ImageDataModule,
-    folder: Path,
-    started: datetime,
-    fit_seconds: float,
-    trainer: pl.Trainer,
-    resume_steps: list[int],
-    weights: str,
-) -> None:
-    module.network.eval()  # Lightning has put it back into training mode, in which pictures would be others
-    for logger in trainer.loggers:
-        if not isinstance(
-            logger, CSVLogger
-        ):  # metrics.json and score_maps.csv hold them; one row would widen every other
-            logger.log_metrics(evaluation.metrics, step=trainer.global_step)
-    if cfg.gallery_images:
-        write_gallery(
-            folder / "gallery", module.network, data, module.loss, evaluation.score_map, evaluation.threshold,
-            cfg.gallery_images,
-        )  # fmt: skip
-    facts = provenance(
-        cfg.seed, started, trainer.strategy.root_device, fit_seconds=fit_seconds, steps=trainer.global_step, score_map=evaluation.score_map,
-        weights=weights, photos={split: len(records) for split, records in data.records.items()}, processes=trainer.world_size,
-        resumed_after_steps=resume_steps,
-    )  # fmt: skip
-    title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
-    write_evaluation(
-        folder / "metrics.json", evaluation, facts, title, data.records["test"],
-        lambda index: render_sample(module.network, data, evaluation.score_map, index), cfg.report_images,
-    )  # fmt: skip
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbResultsLogger):
-            shown = collect_views(
-                module.network, data, module.loss, evaluation.score_map, evaluation.threshold, cfg.gallery_images
-            )
-            logger.log_evaluation(evaluation, shown, data.class_names, facts)
-    log.info("run folder: %s", folder)
+def _restore_weights(which: str, trainer: pl.Trainer, module: SPGModule, run_dir: RunDir) -> Path:
+    """Save the last weights, load those to evaluate into every process, and return their file."""
+    import torch
 
+    from spg_lightning.callbacks.best_checkpoint import BestCheckpoint
+    from spg_lightning.checkpoints.metadata import read_checkpoint
 
-def _go_on(position: ResumeState, trainer: pl.Trainer, data: ImageDataModule) -> None:
-    photos = len(data.records["train"]) if data.class_names == position.class_names else 0
-    if photos != position.num_train_images:
-        raise UserError(
-            f"resume={position.path} was trained with {position.num_train_images} photos of {len(position.class_names)} classes; "
-            f"the data set now has {len(data.records['train'])} of {len(data.class_names)}"
-        )
-    data.fast_forward(position.epoch, position.batch)
-    for logger in trainer.loggers:
-        if isinstance(logger, ResumableCSVLogger):
-            logger.fast_forward(position.step)
-
-
-def _share_buffers(trainer: pl.Trainer, module: SPGModule) -> None:
-    """Give every process the first one's batch norm statistics, as they are saved: all are to evaluate one network."""
     if trainer.world_size > 1:
-        for buffer in module.network.buffers():  # on the host after a fit; GPUs talk to each other of their own memory
+        # the batch norm statistics differ between processes, and rank 0 saves its own
+        for buffer in module.network.buffers():
             first = buffer.to(trainer.strategy.root_device)
             torch.distributed.broadcast(first, src=0)
             buffer.copy_(first)
-
-
-def _checkpoint(trainer: pl.Trainer, folder: Path, which: str) -> Path:
-    """Write the last weights; return the file of those that are asked for."""
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
-    trainer.save_checkpoint(last)
-    path = last
+    trainer.save_checkpoint(run_dir.last)
+    path = run_dir.last
     if which == "best":
-        writes = any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if trainer.strategy.broadcast(writes and best.is_file()):
-            path = best
+        saves_best = any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if trainer.strategy.broadcast(saves_best and run_dir.best.is_file()):
+            path = run_dir.best
         else:
             log.warning(
-                "eval_checkpoint=best: no validation has written %s (too few steps, or callbacks.best=null); "
-                "the last weights are evaluated", best,
+                "eval_checkpoint=best: no validation has written %s (too few steps, or callbacks.best=null); the last weights "
+                "are evaluated", run_dir.best,
             )  # fmt: skip
-    return Path(trainer.strategy.broadcast(str(path)))  # torchrun's processes name their own folders, by the second
+    path = Path(trainer.strategy.broadcast(str(path)))  # torchrun's processes name their own folders, by the second
+    if which == "best":
+        module.network.load_state_dict(read_checkpoint(path)[1])
+    return path
 
 
-def _restore(module: SPGModule, checkpoint: Path) -> None:
-    module.network.load_state_dict(read_checkpoint(checkpoint)[1])
+def _write_results(
+    cfg: DictConfig,
+    run_dir: RunDir,
+    checkpoint: Path,
+    trainer: pl.Trainer,
+    module: SPGModule,
+    data: ImageDataModule,
+    evaluation: Evaluation,
+    started: datetime,
+    facts: dict[str, Any],
+) -> None:
+    """Write metrics, tables, pages, pictures and provenance; store the chosen map and threshold in the checkpoint."""
+    from pytorch_lightning.loggers import CSVLogger
+
+    from spg_lightning.checkpoints.metadata import add_localization
+    from spg_lightning.evaluation.network_evaluation import inference_context, render_sample
+    from spg_lightning.localizer import Localizer
+    from spg_lightning.loggers.wandb import WandbResultsLogger
+    from spg_lightning.reporting.gallery import write_gallery
+    from spg_lightning.reporting.run_page import write_evaluation
+    from spg_lightning.reporting.samples import collect_views
+    from spg_lightning.utils.provenance import provenance
+
+    score_map, threshold = evaluation.score_map, evaluation.threshold
+    localizer = Localizer(module.network, {score_map: module.localizer.score_maps[score_map]}, threshold)
+    add_localization(checkpoint, score_map, threshold)
+    for logger in trainer.loggers:
+        if not isinstance(logger, CSVLogger):  # one row of all final metrics would widen every other row
+            logger.log_metrics(evaluation.metrics, step=trainer.global_step)
+    with inference_context(trainer, module.network):
+        if cfg.gallery_images:
+            write_gallery(run_dir.gallery, localizer, data, module.loss, cfg.gallery_images)
+        images = {split: len(records) for split, records in data.records.items()}
+        facts = provenance(
+            cfg.seed, started, trainer.strategy.root_device, score_map=score_map, photos=images, **facts
+        )
+        title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
+        write_evaluation(
+            run_dir.metrics, evaluation, facts, title, data.records["test"],
+            lambda index: render_sample(localizer, data, index), cfg.report_images,
+        )  # fmt: skip
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbResultsLogger):
+                views = collect_views(localizer, data, module.loss, cfg.gallery_images)
+                logger.log_evaluation(evaluation, views, data.class_names, facts)
+    run_dir.previous.unlink(missing_ok=True)  # the newest one stays, to extend the run
+    log.info("run folder: %s", run_dir.path)
 
 
 def main() -> None:

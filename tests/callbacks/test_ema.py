@@ -88,7 +88,7 @@ def test_it_goes_on_bit_by_bit(cub, whole, tmp_path, which):
 def test_another_decay_is_another_run(cub, tmp_path):
     with pytest.raises(Died):
         run(cub, tmp_path, *EMA_RUN, *dies(2), "checkpoint_every_steps=1")
-    with pytest.raises(UserError, match=r"callbacks.ema.decay=0.5 there, 0.9 here"):
+    with pytest.raises(UserError, match=r"callbacks.ema.decay=0.5 in the checkpoint, 0.9 here"):
         run(cub, tmp_path, *EMA_RUN, "callbacks.ema.decay=0.9", "resume=auto")
     with pytest.raises(UserError, match=r"callbacks.ema.decay=1"):
         EMA(1)

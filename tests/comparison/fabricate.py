@@ -1,4 +1,4 @@
-"""Write run folders as training leaves them, with the numbers a test wants."""
+"""Write run folders as training does, with the numbers a test wants."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ MAPS = ("attention", "b1")
 
 @cache
 def config_of(*overrides: str) -> dict:
-    """Return a resolved config of `train`; not to be changed."""
+    """Return a resolved config of `train`. Do not change it: it is cached."""
     return OmegaConf.to_container(compose("train", [*overrides, "output_dir=x"]), resolve=True)
 
 
@@ -29,9 +29,9 @@ def write_run(
     pxap: float | None = None,
     chosen: str = "b1",
     started: str = "2025-01-01T00:00:00+00:00",
-    photos: tuple[str, ...] = ("001.Wren_a", "002.Tit_b"),
+    images: tuple[str, ...] = ("001.Wren_a", "002.Tit_b"),
 ) -> Path:
-    """Write one run: map b1 misses `gt_known` percent of the test photos, the attention ten points more."""
+    """Write one run: map b1 misses `gt_known` percent of the test images, attention ten points more."""
     folder.mkdir(parents=True)
     OmegaConf.save({**config, "seed": seed, "data": {**config["data"], "seed": seed}}, folder / "config.yaml")
     numbers: dict[str, float] = {}
@@ -84,7 +84,7 @@ def write_run(
         ],
     )
     (folder / "gallery").mkdir()
-    for k, name in enumerate((*photos, "overview")):
+    for k, name in enumerate((*images, "overview")):
         picture = np.full((40, 60 + 20 * (chosen == "b1"), 3), 60 * k, np.uint8)
         Image.fromarray(picture).save(folder / "gallery" / f"{name}.png")
     return folder

@@ -136,7 +136,7 @@ def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
 
 STUCK = """
 import signal, sys, time
-from spg_lightning.data.photos import PhotoDataset
+from spg_lightning.data.images import PhotoDataset
 from spg_lightning.train import main
 
 def never(self, index):

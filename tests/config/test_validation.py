@@ -19,7 +19,8 @@ def composed(verb, *overrides):
 def test_the_defaults_are_in_range_and_every_rule_has_a_key():
     configs = [composed(verb) for verb in NEEDED]
     configs += [
-        composed("train", f"schedule={name}", "+trainer.accumulate_grad_batches=2") for name in ("step", "constant")
+        composed("train", f"schedule={name}", "optimizer=adamw", "+trainer.accumulate_grad_batches=2")
+        for name in ("step", "constant")
     ]
     for cfg in configs:
         check_ranges(cfg)
@@ -36,6 +37,10 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("train", "dataset.lr=-1", "a number, 0 or more"),
         ("train", "thresholds.b2.high=foo", "from 0 to 1"),
         ("train", "loss.weights.b1=-1", "a number, 0 or more"),
+        ("train", "optimizer.weight_decay=-1", "a number, 0 or more"),
+        ("train", "optimizer=adamw optimizer.lr=-1", "a number, 0 or more"),
+        ("train", "optimizer=adamw optimizer.eps=-1", "a number, 0 or more"),
+        ("train", "optimizer=adamw optimizer.betas=[0.9,1.0]", "from 0 to below 1"),
         ("train", "loss.weights.b1=.nan", "a number, 0 or more"),
         ("train", "loss.weights.b1=.inf", "a number, 0 or more"),
         ("train", "trainer.max_epochs=0", "1 or more, or -1, null"),
@@ -54,8 +59,8 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
 )
 def test_out_of_range(verb, wrong, said):
     with pytest.raises(UserError, match=said) as error:
-        check_ranges(composed(verb, wrong))
-    assert wrong.removeprefix("+").split("=")[0] in str(error.value)
+        check_ranges(composed(verb, *wrong.split()))
+    assert wrong.split()[-1].removeprefix("+").split("=")[0] in str(error.value)
 
 
 @pytest.mark.parametrize(

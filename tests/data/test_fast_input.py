@@ -14,7 +14,7 @@ from spg_lightning import UserError, compose, train
 from spg_lightning.config.build import build_data
 from spg_lightning.data import ImageDataset, Records, collate, read_folder
 from spg_lightning.data.device_augmentation import cut_windows
-from spg_lightning.data.photos import ImageFiles
+from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.transforms import Windows, resize_transform, train_transform
 from tests.conftest import TINY
 from tests.trees import photo_like, write_cub, write_folder

@@ -6,7 +6,7 @@ import torch
 
 from spg_lightning.evaluation.results import DEFAULT_THRESHOLD, compute_evaluation
 from spg_lightning.localization.metrics import LocalizationMetric
-from spg_lightning.reporting.tables import figures_of
+from spg_lightning.reporting.tables import result_table
 
 SQUARE = np.array([[2, 2, 6, 6]])
 NONE = np.zeros((0, 4), dtype=np.int64)
@@ -40,7 +40,7 @@ def test_what_val_cannot_tell_is_not_chosen_on_test(caplog, val, score_map, thre
     assert found.threshold == (own[threshold] if threshold else DEFAULT_THRESHOLD)
     assert own["test/threshold_oracle"] != DEFAULT_THRESHOLD
     assert own["test/num_boxed"] == 4
-    note = figures_of(found).note
+    note = result_table(found).note
     assert ("the val photos have no boxes" in caplog.text) is (val is NONE)
     assert ("boxes are drawn at the usual threshold 0.2" in note) is (val is NONE)
     assert ("Map (*) and threshold chosen on val. Oracle: threshold chosen on test itself." in note) is (val is SQUARE)

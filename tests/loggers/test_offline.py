@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import perf_counter
@@ -11,7 +10,7 @@ import pytest
 import wandb
 
 from spg_lightning import UserError, compose, train
-from spg_lightning.loggers.wandb import WandbResultsLogger, has_wandb_key, reachable
+from spg_lightning.loggers.wandb import WandbResultsLogger, has_wandb_key
 from tests.conftest import TINY
 from tests.loggers.wandb_files import Run
 
@@ -91,12 +90,12 @@ def missing(run, *more):
 @pytest.mark.parametrize("offline", ["null", "false"])
 def test_an_unreachable_server(tiny_run, online, tmp_path, caplog, offline):
     online(NOWHERE)
-    result, seconds = trained(tiny_run, tmp_path / "run", f"logger.offline={offline}")
-    assert seconds < 60  # about 2 more than without a logger; 60 leaves room for a busy machine
+    result, seconds = trained(tiny_run, tmp_path / "run", f"logger.offline={offline}", "logger.timeouts.start=3")
+    assert seconds < 60  # a few more than without a logger; 60 leaves room for a busy machine
     assert result.metrics == tiny_run[0].metrics
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 1
-    assert "127.0.0.1:9 does not answer" in told[0].message
+    assert "127.0.0.1:9 did not accept the run" in told[0].message
     assert "wandb sync" in told[0].message
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert not missing(Run(folder), "test/photos", "test/curves_table")
@@ -129,7 +128,6 @@ def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path, caplo
 
 def test_a_server_that_refuses_the_run(tiny_run, online, tmp_path, caplog, monkeypatch):
     online(NOWHERE)
-    monkeypatch.setattr("spg_lightning.loggers.wandb.reachable", lambda address, seconds: True)
     begin, modes = wandb.init, []
 
     def refuse(mode, **more):
@@ -150,26 +148,11 @@ def test_a_server_that_refuses_the_run(tiny_run, online, tmp_path, caplog, monke
 def test_a_mistake_of_the_user_is_told(online, monkeypatch, tmp_path):
     online(NOWHERE)
     logger = WandbResultsLogger(
-        offline=True, timeouts={"reach": 1, "start": 1, "finish": 1}, name=None, group=None, tags=[],
+        offline=True, timeouts={"start": 1, "finish": 1}, name=None, group=None, tags=[],
         project="a/b", save_dir=str(tmp_path),
     )  # fmt: skip
     with pytest.raises(UserError, match=r"^logger=wandb: .*project"):
         _ = logger.experiment
-
-
-def test_reachable_is_any_answer_in_time():
-    with socket.socket() as deaf:  # takes the call and says nothing
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen()
-        before = perf_counter()
-        assert not reachable(f"http://127.0.0.1:{deaf.getsockname()[1]}", 0.5)
-        assert perf_counter() - before < 5
-    assert not reachable(NOWHERE, 5)
-    assert not reachable("http://nowhere.invalid", 5)
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # 501 for everything
-        threading.Thread(target=server.serve_forever).start()
-        assert reachable(f"http://127.0.0.1:{server.server_port}", 5)
-        server.shutdown()
 
 
 def test_where_a_key_is_looked_for(monkeypatch, tmp_path):

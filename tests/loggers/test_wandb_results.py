@@ -11,9 +11,11 @@ from workspace import definition, main, workspace
 
 from spg_lightning import UserError, build_data, build_module, compose, load_network, train
 from spg_lightning.localization.metrics import CURVES
+from spg_lightning.localizer import Localizer
 from spg_lightning.loggers.wandb_results import COLUMNS, FIRST_CLASS, MASK_IDS
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.reporting.samples import collect_views
+from spg_lightning.score_maps import resolve
 from tests.conftest import TINY
 from tests.loggers.wandb_files import Run
 
@@ -107,13 +109,14 @@ def test_curves_that_lie_over_those_of_other_runs(logged):
 def shown(logged, tiny_run):
     """The gallery's photos, made anew from the checkpoint."""
     result, _ = logged
-    network, description = load_network(result.checkpoint)
+    network, metadata = load_network(result.checkpoint)
     overrides = ["guidance=direct", "thresholds.b1.high=0.4", "seed=3"]
     cfg = compose("train", [*TINY, f"dataset.root={tiny_run[1]}", "output_dir=unused", *overrides])
     data = build_data(cfg)
     data.setup()
-    where = description.localization
-    return collect_views(network, data, build_module(cfg, network).loss, where["score_map"], where["threshold"], 2)
+    where = metadata.localization
+    localizer = Localizer(network, resolve(where["score_map"], network.branches), where["threshold"])
+    return collect_views(localizer, data, build_module(cfg, network).loss, 2)
 
 
 def test_the_gallerys_photos_with_boxes_and_masks(logged, shown):

@@ -10,8 +10,9 @@ from torch import nn
 from spg_lightning.config.build import build_network
 from spg_lightning.config.command_line import compose
 from spg_lightning.errors import UserError
-from spg_lightning.score_maps.context import SCORE_MAPS, resolve, score_map_context, supported
-from spg_lightning.score_maps.saliency import grad_cam_plus_plus
+from spg_lightning.score_maps import SCORE_MAPS, ScoreMap, resolve, supported
+from spg_lightning.score_maps.context import score_map_context
+from spg_lightning.score_maps.grad_cam_plus_plus import grad_cam_plus_plus
 from spg_lightning.spg.maps import attention, min_max
 from spg_lightning.spg.network import SPGNetwork
 from tests.spg.test_losses import LABELS, output
@@ -31,12 +32,16 @@ def network(stem: str, *overrides: str, seed: int = 2) -> SPGNetwork:
     return net
 
 
+def named(*names: str) -> dict[str, ScoreMap]:
+    return {name: SCORE_MAPS[name] for name in names}
+
+
 def images(size: int = 64, count: int = 2, seed: int = 1) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def maps(net: SPGNetwork, inputs: torch.Tensor, name: str, layer: str = "head_features") -> np.ndarray:
-    with score_map_context(net, inputs, [name], layer) as seen:
+    with score_map_context(net, inputs, named(name), layer) as seen:
         return seen.map(name, CLASSES)[:, 0].numpy()
 
 
@@ -121,7 +126,7 @@ def test_cam_is_attention_whatever_the_bias():
 
 def test_input_gradient_by_finite_differences():
     net, inputs = network("vgg16").double(), images(32, 1).double()
-    with score_map_context(net, inputs, ["input_gradient"]) as seen:
+    with score_map_context(net, inputs, named("input_gradient")) as seen:
         found = seen.map("input_gradient", torch.tensor([3]))[0, 0]
     scores, step = Logits(net), 1e-5
     pixels = [(3, 4), (10, 20), (31, 31), (16, 7)]
@@ -142,21 +147,21 @@ def test_input_gradient_by_finite_differences():
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_classes_and_images_do_not_mix(name):
     net, inputs = network("efficientnet_lite0"), images()
-    with score_map_context(net, inputs, [name]) as seen:  # several classes from one forward
+    with score_map_context(net, inputs, named(name)) as seen:  # several classes from one forward
         by_class = [seen.map(name, torch.full((2,), k)) for k in range(5)]
     for k in range(5):
         for i in range(2):
-            with score_map_context(net, inputs[i : i + 1], [name]) as alone:
+            with score_map_context(net, inputs[i : i + 1], named(name)) as alone:
                 assert torch.allclose(alone.map(name, torch.tensor([k]))[0], by_class[k][i], atol=1e-4)
     assert not torch.allclose(by_class[0], by_class[1], atol=1e-2)
 
 
 @pytest.mark.parametrize("outside", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_a_look_leaves_the_network_as_it_was(outside):
+def test_a_context_leaves_the_network_unchanged(outside):
     net = network("efficientnet_lite0")
-    net.stem.freeze_a1()
+    net.stem.freeze("a1")
     before = [weight.requires_grad for weight in net.parameters()]
-    with outside(), score_map_context(net, images(), ["attention", "grad_cam", "input_gradient"]) as seen:
+    with outside(), score_map_context(net, images(), named("attention", "grad_cam", "input_gradient")) as seen:
         assert all(seen.map(name, CLASSES).isfinite().all() for name in ("attention", "grad_cam", "input_gradient"))
         assert not seen.output.logits.requires_grad
     assert [weight.requires_grad for weight in net.parameters()] == before
@@ -171,7 +176,7 @@ def test_every_map_of_every_network_spans_0_to_1_at_input_size(name, method):
     if not set(SCORE_MAPS[name].branches) <= set(net.branches):
         assert name not in supported(net.branches)
         return
-    with score_map_context(net, images(), [name]) as seen:
+    with score_map_context(net, images(), named(name)) as seen:
         values = seen.map(name, CLASSES)
     assert values.shape == (2, 1, 64, 64)
     assert values.amin((1, 2, 3)).tolist() == [0, 0]
@@ -179,13 +184,13 @@ def test_every_map_of_every_network_spans_0_to_1_at_input_size(name, method):
     assert all(highest in (0, pytest.approx(1)) for highest in values.amax((1, 2, 3)).tolist())
 
 
-def test_maps_of_one_look_do_not_disturb_each_other():
+def test_maps_of_one_context_are_independent():
     net, inputs = network("efficientnet_lite0", "stem.a3_channels=8"), images()
     names = ["score_cam", "input_gradient", "grad_cam", "layer_cam", "grad_cam_plus_plus", "attention"]
-    with score_map_context(net, inputs, names) as seen:
+    with score_map_context(net, inputs, named(*names)) as seen:
         together = {(name, k): seen.map(name, torch.tensor([k, k])) for k in (0, 3) for name in names}
     for (name, k), values in together.items():
-        with score_map_context(net, inputs, [name]) as alone:
+        with score_map_context(net, inputs, named(name)) as alone:
             assert torch.allclose(alone.map(name, torch.tensor([k, k])), values, atol=1e-4), (name, k)
 
 
@@ -201,15 +206,28 @@ def test_a_constant_map_becomes_zero():
     assert (min_max(torch.full((2, 1, 3, 3), 0.4)) == 0).all()
 
 
-def test_only_what_the_network_has_is_offered():
+def test_only_maps_that_the_network_supports_are_offered():
     assert "attention" in supported(())
     assert "b1" not in supported(())
-    assert resolve("auto", ()) == ["attention"]
-    assert resolve("auto", ("b1", "b2")) == ["attention", "fused", "b1", "b2"]
-    assert resolve(["grad_cam", "b1", "grad_cam"], ("b1", "b2")) == ["grad_cam", "b1"]
+    assert list(resolve("auto", ())) == ["attention"]
+    assert list(resolve("auto", ("b1", "b2"))) == ["attention", "fused", "b1", "b2"]
+    assert list(resolve(["grad_cam", "b1", "grad_cam"], ("b1", "b2"))) == ["grad_cam", "b1"]
     with pytest.raises(UserError, match="score_map=c needs branches"):
         resolve("c", ("b1", "b2"))
     with pytest.raises(UserError, match="Did you mean 'attention'"):
         resolve("atention", ())
     with pytest.raises(UserError, match="name at least one"):
         resolve([], ())
+
+
+def test_a_map_of_ones_own_is_resolved_by_its_name():
+    class Center(ScoreMap):
+        def __call__(self, context, classes):
+            return torch.ones(len(classes), 1, *context.output.image_size)
+
+    extra = {"center": Center()}
+    assert resolve("center", (), extra) == extra
+    assert "center" not in resolve("auto", (), extra), "a map joins auto only if it says so"
+    assert list(resolve(["center", "cam"], (), extra)) == ["center", "cam"]
+    with pytest.raises(UserError, match="Did you mean 'center'"):
+        resolve("centre", (), extra)

@@ -24,9 +24,6 @@ class TinyStem(Stem):
         previous = self.middle(a1)
         return StemFeatures(a1, self.last(previous), previous)
 
-    def a1_modules(self):
-        return [self.first]
-
 
 def network(branches=("b1", "b2", "c"), shared_weights=True, b2_input="a2_penultimate", dropout=0.5):
     torch.manual_seed(0)
@@ -86,7 +83,7 @@ def test_plain_has_no_branches():
 
 def test_a_frozen_a1_stays_frozen_in_training():
     net = network()
-    net.stem.freeze_a1()
+    net.stem.freeze("a1")
     net.train()
     assert not net.stem.first.training
     assert not any(p.requires_grad for p in net.stem.first.parameters())

@@ -39,7 +39,7 @@ def test_torchvisions_weights_go_into_every_layer(name, tmp_path):
 def test_freezing_up_to_a1_leaves_the_rest():
     for kind, _, _ in STEMS.values():
         stem = kind(28, "none", MEAN, STD)
-        stem.freeze_a1()
+        stem.freeze("a1")
         frozen = {name for name, p in stem.named_parameters() if not p.requires_grad}
         stem(torch.rand(1, 3, 64, 64)).a1.sum()
         assert frozen

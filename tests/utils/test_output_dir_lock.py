@@ -1,4 +1,4 @@
-"""One run in a folder at a time; who died keeps nothing."""
+"""One run in a folder at a time; a dead one holds nothing."""
 
 import errno
 import fcntl
@@ -16,8 +16,8 @@ from spg_lightning.utils.output_dir_lock import output_dir_lock
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from spg_lightning.utils.output_dir_lock import alone_in
-with alone_in(Path(sys.argv[1])):
+from spg_lightning.utils.output_dir_lock import output_dir_lock
+with output_dir_lock(Path(sys.argv[1])):
     child = os.fork()  # as a loader process is
     if child:
         print(child, flush=True)

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights (EMA), on Lightning's own callback."""
+"""Exponential moving average (EMA) of the weights, on Lightning's `WeightAveraging`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +13,12 @@ from spg_lightning.errors import UserError
 
 
 class EMA(WeightAveraging):
-    """Averages weights and batch norm's statistics after each step: average = decay * average + (1 - decay) * weights.
+    """Averages weights and batch norm statistics after each step: average = decay * average + (1 - decay) * weights.
 
-    A checkpoint's `state_dict` is the average, so that `best.ckpt` and `last.ckpt` hold what was evaluated; beside it lies
-    what training goes on with. Lightning's EMAWeightAveraging differs in three points: it makes the host wait for the device
-    at each step; it takes the average over after the last step only where there was one in this call (not in a run that goes
-    on with its evaluation); and it swaps it in again in later validations, also over weights that were loaded meanwhile.
+    A checkpoint's `state_dict` is the average, so `best.ckpt` and `last.ckpt` hold the evaluated weights, beside the weights
+    that training resumes with. Lightning's `EMAWeightAveraging` synchronizes the host with the device at each step. It copies
+    the average after the last step only if this call made a step, and copies it again before later validations, even over
+    weights loaded in between.
 
     Args:
         decay: in [0, 1).
@@ -31,15 +31,15 @@ class EMA(WeightAveraging):
         self._ema_update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make room for the average, where the weights will be."""
-        self._device = trainer.strategy.root_device  # the weights are there only after this
+        """Create the average on the device of the weights."""
+        self._device = trainer.strategy.root_device  # the weights move there after `setup`
         super().setup(trainer, pl_module, stage)
 
     @torch.no_grad()
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take the step's weights into the average. torch's own update copies the count of steps to the device, and waits."""
+        """Update the average. torch's own update copies the step count to the device, and waits."""
         if trainer.global_step == self._latest_update_step:
             return  # gradients accumulate
         first, self._latest_update_step = self._latest_update_step == 0, trainer.global_step
@@ -55,10 +55,10 @@ class EMA(WeightAveraging):
         average.n_averaged += 1
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the weights as they are: the checkpoint of the last step is to hold both."""
+        """Keep the weights: the checkpoint of the last step holds both."""
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the average into the network, for good."""
+        """Copy the average into the network, for good."""
         assert self._average_model is not None
         self._copy_average_to_current(pl_module)
         self._average_model = None

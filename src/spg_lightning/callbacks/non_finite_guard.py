@@ -1,8 +1,7 @@
-"""The callback that ends a run whose loss, or a weight, is no number any more, and that says where it began."""
+"""Callback that stops a run whose loss or weights are no longer finite, and names the step and its images."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -10,40 +9,47 @@ from torch import Tensor
 
 from spg_lightning.checkpoints.resume_state import latest_checkpoint
 from spg_lightning.errors import UserError
+from spg_lightning.utils.run_dir import RunDir
 
-DEFAULT_CHECK_STEPS = 50  # steps
+DEFAULT_CHECK_STEPS = 50
+
+
+class _Step(NamedTuple):
+    number: int
+    loss: Tensor
+    image_ids: list[str]
 
 
 class NonFiniteGuard(pl.Callback):
-    """Looks at the losses of several steps at once, so that a GPU is not waited for at each; on the CPU at each.
+    """Checks the losses of several steps at once, so that a GPU is not synchronized at each; on the CPU at each step.
 
     Args:
-        folder: of the checkpoints, to name the last good one.
-        steps: that are looked at together; 0 (nothing is logged): `DEFAULT_CHECK_STEPS`.
+        run_dir: whose newest checkpoint the error message names.
+        steps: checked together; 0, where nothing is logged, means `DEFAULT_CHECK_STEPS`.
     """
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        self.folder, self.steps = folder, steps or DEFAULT_CHECK_STEPS
-        self.seen: list[tuple[int, Tensor, Tensor]] = []  # step, loss, indices of the images; since the last look
+    def __init__(self, run_dir: RunDir, steps: int) -> None:
+        self.run_dir, self.steps = run_dir, steps or DEFAULT_CHECK_STEPS
+        self.unchecked: list[_Step] = []
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the step; look, if it is time to."""
+        """Remember the step's loss; check when due."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if batch is None or loss is None:
             return
-        self.seen.append((trainer.global_step, loss.detach(), batch["index"]))
-        if loss.device.type == "cpu" or len(self.seen) >= self.steps:
+        self.unchecked.append(_Step(trainer.global_step, loss.detach(), batch["image_id"]))
+        if loss.device.type == "cpu" or len(self.unchecked) >= self.steps:
             self._check_losses(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Look before anything is counted with the weights: a loss may be finite, and the update after it not."""
+        """Check losses and weights before a validation. An update can be non-finite although its loss was finite."""
         self._check_losses(trainer)
         self._check_weights(trainer, module.state_dict())
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let no checkpoint be written that holds what is no number."""
+        """Refuse to save non-finite weights."""
         self._check_losses(trainer)
         self._check_weights(trainer, checkpoint["state_dict"])
 
@@ -56,39 +62,28 @@ class NonFiniteGuard(pl.Callback):
                 )
 
     def _check_losses(self, trainer: pl.Trainer) -> None:
-        seen, self.seen = self.seen, []
-        finite = torch.stack([loss for _, loss, _ in seen]).isfinite().tolist() if seen else []
+        steps, self.unchecked = self.unchecked, []
+        finite = torch.stack([step.loss for step in steps]).isfinite().tolist() if steps else []
         bad = finite.index(False) if False in finite else None
         several = trainer.world_size > 1
         if not (trainer.strategy.reduce_boolean_decision(bad is not None, all=False) if several else bad is not None):
             return
-        said: list[Any] = [self._describe(trainer, seen, bad)]
+        reports: list[Any] = ["" if bad is None else self._describe(trainer, steps[bad], steps[-1])]
         if several:
-            own, said = said[0], [None] * trainer.world_size
-            torch.distributed.all_gather_object(said, own)
-        told = [
-            *[part for part in said if part][:2],
-            self._latest_checkpoint_hint(),
-            "lower dataset.lr, or look at these images",
-        ]
-        raise UserError("; ".join(told))
+            own, reports = reports[0], [None] * trainer.world_size
+            torch.distributed.all_gather_object(reports, own)
+        first = [report for report in reports if report][:2]
+        raise UserError("; ".join([*first, self._latest_checkpoint_hint(), "lower dataset.lr, or look at these images"]))
 
-    def _describe(self, trainer: pl.Trainer, seen: list[tuple[int, Tensor, Tensor]], bad: int | None) -> str:
-        """Return the step, the parts of its loss and its images; nothing where this process's losses are finite."""
-        if bad is None:
-            return ""
-        step, loss, indices = seen[bad]
-        now = seen[-1][0]
-        parts = ", ".join(
+    def _describe(self, trainer: pl.Trainer, step: _Step, current: _Step) -> str:
+        terms = ", ".join(
             f"{name.removeprefix('train/loss_')} {float(value):g}"
             for name, value in trainer.callback_metrics.items()
             if name.startswith("train/loss_")
         )
-        names = trainer.datamodule.records["train"].images  # type: ignore[attr-defined]
-        images = " ".join(str(names[i]) for i in indices.tolist())
-        when = "" if now == step else f" at step {now}"
-        return f"the loss of step {step} is {float(loss):g} (parts{when}: {parts}) on {images}"
+        at = "" if current.number == step.number else f" at step {current.number}"
+        return f"the loss of step {step.number} is {float(step.loss):g} (terms{at}: {terms}) on {' '.join(step.image_ids)}"
 
     def _latest_checkpoint_hint(self) -> str:
-        good = latest_checkpoint(self.folder)
-        return f"the last good checkpoint is {good}" if good else "no checkpoint was written before"
+        path = latest_checkpoint(self.run_dir)
+        return f"the last good checkpoint is {path}" if path else "no checkpoint was written before"

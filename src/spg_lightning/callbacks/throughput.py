@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from spg_lightning.data.photos import Batch
+from spg_lightning.data.images import Batch
 from spg_lightning.module import SPGModule
 from spg_lightning.utils.device import peak_flops, peak_memory_gb, step_flops
 

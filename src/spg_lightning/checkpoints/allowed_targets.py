@@ -4,7 +4,7 @@ Hydra's `instantiate` calls whatever a config names; a name inside this package 
 (`spg_lightning.loggers.wandb.logging.FileHandler`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from spg_lightning.errors import UserError
 GROUPS = ("dataset", "guidance", "method", "stem")  # of conf/, beside train.yaml: what evaluation and prediction build
 
 
-def check_allowed_targets(node: Any, path: str | Path) -> None:
+def check_allowed_targets(node: Any, path: str | Path, trust: Sequence[str] = ()) -> None:
     """Look through a node of a checkpoint's config before it is instantiated.
 
     Raises:

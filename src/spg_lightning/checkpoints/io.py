@@ -1,4 +1,4 @@
-"""Checkpoints are written whole or not at all: whatever happens meanwhile, the file of before stays until then."""
+"""Atomic checkpoint files: the previous file stays in place until the new one is complete on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -10,31 +10,31 @@ from spg_lightning.errors import UserError, first_line
 from spg_lightning.utils.atomic import atomically
 
 
-def atomic_save(checkpoint: dict[str, Any], path: Path, before_last: Path | None = None) -> None:
-    """Write a checkpoint beside its place, see it on the disk, then move it there.
+def atomic_save(checkpoint: dict[str, Any], path: Path, previous: Path | None = None) -> None:
+    """Write a checkpoint to a temporary file, sync it to disk, then rename it over `path`.
 
     Args:
-        checkpoint: what `torch.save` takes.
-        path: its place.
-        before_last: where the file that is there now goes.
+        checkpoint: anything `torch.save` accepts.
+        path: of the file.
+        previous: new path of the file that `path` names now; None replaces it.
 
     Raises:
-        UserError: it cannot be written; what was there is still there.
+        UserError: the file cannot be written; the current file is unchanged.
     """
     try:
-        with atomically(path, keep=before_last) as file:
+        with atomically(path, keep=previous) as file:
             torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:  # torch's writer has an error of its own for a write that failed
+    except (OSError, RuntimeError) as error:  # torch's writer raises its own error for a failed write
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise UserError(f"cannot write {path} ({first_line(cause)})") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lets the trainer write all its checkpoints that way."""
+    """Trainer plugin that writes every checkpoint with `atomic_save`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint; see `atomic_save`."""
         try:
             atomic_save(checkpoint, Path(path))
         except UserError as error:
-            raise UserError(f"{error}; what was there before stays: make room, then go on with resume=auto") from error
+            raise UserError(f"{error}; the previous file is unchanged: make room, then resume with resume=auto") from error

@@ -1,1 +1,1 @@
-"""Several runs side by side: variants, means over seeds, paired differences, one page."""
+"""Compare many runs: variants, means over seeds, paired differences, published figures, one page."""

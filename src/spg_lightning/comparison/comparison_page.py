@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it."""
+"""Render a comparison as one self-contained HTML file."""
 
 import os
 from collections import Counter
@@ -9,16 +9,8 @@ from urllib.parse import quote
 
 import jinja2
 
-from spg_lightning.comparison.captions import (
-    Comparison,
-    columns_of,
-    comparability_note,
-    difference_text,
-    matching_results,
-    published_columns,
-    significance_note,
-    table_notes,
-)
+from spg_lightning.comparison import captions
+from spg_lightning.comparison.compare import Comparison
 from spg_lightning.comparison.comparison_plots import (
     plot_accuracy,
     plot_differences,
@@ -26,7 +18,7 @@ from spg_lightning.comparison.comparison_plots import (
     plot_training,
     sweep_axes,
 )
-from spg_lightning.comparison.photo_strips import strips
+from spg_lightning.comparison.image_strips import image_strips
 from spg_lightning.comparison.series import accuracy_curve, training_curves
 from spg_lightning.comparison.summary import METRICS
 from spg_lightning.comparison.variants import Variant
@@ -35,96 +27,81 @@ from spg_lightning.reporting.plots import as_svg
 NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 
 
-def render(compared: Comparison, figures: dict[str, str], folder: Path, photos: int) -> str:
-    """Return the page's text.
+def render_page(comparison: Comparison, figures: dict[str, str], folder: Path, count: int) -> str:
+    """Return the page as HTML.
 
     Args:
-        compared: what to tell.
-        figures: name -> <svg>, see `figures_of`.
-        folder: where the page will lie: it links the runs' own reports from there.
-        photos: how many photos of the galleries to show.
+        comparison: to show.
+        figures: name -> SVG, see `render_figures`.
+        folder: the page's own; links to the runs' reports are relative to it.
+        count: number of gallery images to show.
     """
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (files("spg_lightning.comparison") / "comparison.html").read_text(encoding="utf-8")
     )
-    metrics = columns_of(compared)
+    metrics = [metric for metric in METRICS if any(row.cells.get(metric) for row in comparison.rows)]
     return template.render(
-        c=compared,
-        lead=_lead(compared),
+        c=comparison,
+        lead=_lead(comparison),
         metrics=metrics,
         titles={m: title.replace("top-", f"top{NO_BREAK}").replace("BoxAcc", "Box\u200bAcc") for m, title in METRICS.items()},
-        notes=table_notes(compared),
-        weakness=significance_note(compared),
-        differences=[
-            (label, max(len(d.values) for d in found.values()), [difference_text(found[m]) if m in found else None for m in metrics])
-            for label, found in compared.differences.items()
-        ],
-        published=[(row, matching_results(row, compared)) for row in compared.published],
-        published_metrics=published_columns(compared),
-        caution=comparability_note(compared),
+        captions=captions,
+        differences=captions.difference_rows(comparison, metrics),
+        published=[(row, captions.matching_results(row, comparison)) for row in comparison.published],
+        published_metrics=captions.published_columns(comparison),
         figures=figures,
-        strips=strips(compared.shown, photos),
-        runs=[(v, run, _link(run.folder, folder)) for v in compared.variants for run in v.runs],
-        made_with=_made_with(compared.variants),
+        strips=image_strips(comparison.top_variants, count),
+        runs=[(v, run, _link(run.files.report, folder)) for v in comparison.variants for run in v.runs],
+        made_with=_made_with(comparison.variants),
     )  # fmt: skip
 
 
-def _lead(compared: Comparison) -> str:
-    count = sum(len(v.runs) for v in compared.variants)
-    seeds = sorted({str(run.seed) for v in compared.variants for run in v.runs}, key=lambda s: (len(s), s))
-    data = sorted({f"{v.data} / {v.runs[0].config.get('stem.name')}" for v in compared.variants})
-    return (
-        f"{_many(len(compared.variants), 'variant')}, {_many(count, 'run')}, "
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {', '.join(data)}"
-    )
-
-
-def figures_of(compared: Comparison) -> dict[str, str]:
-    """Return name -> <svg> of the plots there is data for."""
-    found = {}
-    keys = sweep_axes(compared.variants)
-    if keys is not None:
-        found["sweep"] = as_svg(plot_sweep(compared.variants, keys, compared.metric, compared.score_map))
-    by_label = {v.label: v for v in compared.variants}
-    pairs = [
-        (by_label[label], of_variant[compared.metric])
-        for label, of_variant in compared.differences.items()
-        if compared.metric in of_variant
-    ]
-    if pairs and keys is None:  # a sweep's heat map says it better
-        found["differences"] = as_svg(plot_differences(pairs, compared.reference, compared.metric))
-    accuracy = [
-        (v.label, curve) for v in compared.shown if (curve := accuracy_curve(v, compared.score_map)) is not None
-    ]
+def render_figures(comparison: Comparison) -> dict[str, str]:
+    """Return name -> SVG of each plot that there is data for."""
+    figures = {}
+    variants, metric, score_map = comparison.variants, comparison.metric, comparison.score_map
+    if keys := sweep_axes(variants):
+        figures["sweep"] = plot_sweep(variants, keys, metric, score_map)
+    found = [(v, comparison.differences.get(v.label, {}).get(metric)) for v in variants]
+    pairs = [(variant, difference) for variant, difference in found if difference]
+    if pairs and not keys:  # the heat map of a sweep shows more
+        figures["differences"] = plot_differences(pairs, comparison.reference, metric)
+    shown = comparison.top_variants
+    accuracy = [(v.label, curve) for v in shown if (curve := accuracy_curve(v, score_map)) is not None]
     if accuracy:
-        found["accuracy"] = as_svg(plot_accuracy(accuracy))
-    training = [(v.label, curves) for v in compared.shown if (curves := training_curves(v))]
-    if training:
-        found["training"] = as_svg(plot_training(training))
-    return found
+        figures["accuracy"] = plot_accuracy(accuracy)
+    if training := [(v.label, curves) for v in shown if (curves := training_curves(v))]:
+        figures["training"] = plot_training(training)
+    return {name: as_svg(figure) for name, figure in figures.items()}
+
+
+def _lead(comparison: Comparison) -> str:
+    runs = [run for v in comparison.variants for run in v.runs]
+    seeds = sorted({str(run.seed) for run in runs}, key=lambda seed: (len(seed), seed))
+    data = sorted({f"{v.data} / {v.runs[0].config.get('stem.name')}" for v in comparison.variants})
+    counts = f"{_plural(len(comparison.variants), 'variant')}, {_plural(len(runs), 'run')}"
+    return f"{counts}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {', '.join(data)}"
 
 
 def _made_with(variants: list[Variant]) -> list[str]:
-    """Say which code, versions and devices the runs come from, and where they differ."""
-    facts: list[dict[str, Any]] = [run.facts for v in variants for run in v.runs]
-    said = []
-    for name, values in (
-        ("commit", [str(f.get("commit") or "unknown (installed package)") for f in facts]),
-        ("torch", [str(f.get("versions", {}).get("torch")) for f in facts]),
-        ("device", [str(f.get("device")) for f in facts]),
-    ):
-        counted = Counter(values)
-        listed = [value if len(counted) == 1 else f"{value} ({_many(n, 'run')})" for value, n in counted.items()]
-        said.append(f"{name}: {', '.join(listed)}")
-    return said
+    """Return the commits, torch versions and devices of the runs, with counts where they differ."""
+    made: list[dict[str, Any]] = [run.provenance for v in variants for run in v.runs]
+    values = {
+        "commit": [str(p.get("commit") or "unknown (installed package)") for p in made],
+        "torch": [str(p.get("versions", {}).get("torch")) for p in made],
+        "device": [str(p.get("device")) for p in made],
+    }
+    lines = []
+    for name, listed in values.items():
+        counts = Counter(listed)
+        parts = [value if len(counts) == 1 else f"{value} ({_plural(n, 'run')})" for value, n in counts.items()]
+        lines.append(f"{name}: {', '.join(parts)}")
+    return lines
 
 
-def _link(run: Path, folder: Path) -> str | None:
-    """Return the way from the page to a run's own report."""
-    if not (run / "report.html").is_file():
-        return None
-    return quote(Path(os.path.relpath(run / "report.html", folder)).as_posix())
+def _link(report: Path, folder: Path) -> str | None:
+    return quote(Path(os.path.relpath(report, folder)).as_posix()) if report.is_file() else None
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Finished runs below a folder, read and checked."""
+"""Find and read the finished runs below a folder."""
 
 import json
 import math
@@ -11,56 +11,61 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from spg_lightning.comparison.presets import flatten
 from spg_lightning.errors import UserError, first_line
-
-FACTS, NUMBERS, CONFIG = "provenance.json", "metrics.json", "config.yaml"
+from spg_lightning.utils.config_keys import leaves
+from spg_lightning.utils.run_dir import RunDir
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training run.
+    """A finished training run.
 
     Attributes:
-        folder: where it is. name: the folder as seen from the collected one.
-        config: dotted key -> value.
-        numbers: as in metrics.json. facts: as in provenance.json.
+        files: of its folder.
+        name: the folder's path below the searched one.
+        data: the name of its data set.
+        config: dotted key -> value, a list as text.
+        variant: the overrides that name it.
+        metrics: as in metrics.json.
+        provenance: as in provenance.json.
     """
 
-    folder: Path
+    files: RunDir
     name: str
+    data: str
     config: dict[str, Any]
-    numbers: dict[str, float]
-    facts: dict[str, Any]
+    variant: tuple[str, ...]
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
 
     @property
     def seed(self) -> Any:
-        """Return the seed of the run."""
-        return self.config.get("seed", self.facts.get("seed"))
+        """The seed of the run."""
+        return self.config.get("seed", self.provenance.get("seed"))
 
     @property
     def score_map(self) -> str:
-        """Return the map that was chosen on val."""
-        return str(self.facts.get("score_map", ""))
+        """The score map chosen on val."""
+        return str(self.provenance.get("score_map", ""))
 
     @property
     def score_maps(self) -> list[str]:
-        """Return all the maps it has numbers of."""
-        parts = [key.split("/") for key in self.numbers if key.startswith("test/")]
+        """Every score map with test metrics."""
+        parts = [key.split("/") for key in self.metrics if key.startswith("test/")]
         return list(dict.fromkeys(name for _, name, *rest in parts if rest))
 
-    def number(self, metric: str, score_map: str = "auto", split: str = "test") -> float | None:
-        """Return a number, of the map chosen on val (auto) or of another; None where there is none."""
-        middle = "" if score_map == "auto" else f"{score_map}/"
-        value = self.numbers.get(f"{split}/{middle}{metric}")
+    def metric(self, name: str, score_map: str = "auto", split: str = "test") -> float | None:
+        """Return a metric of one score map ("auto": the one chosen on val), or None if it was not measured."""
+        prefix = split if score_map == "auto" else f"{split}/{score_map}"
+        value = self.metrics.get(f"{prefix}/{name}")
         return None if value is None or not math.isfinite(value) else value
 
 
 def collect(root: Path) -> tuple[list[Run], list[str]]:
-    """Return every finished run below `root`, and what was left out with the reason.
+    """Return every finished run below `root`, and a line for each folder that was left out.
 
     Raises:
-        UserError: no such folder, or no finished run in it.
+        UserError: the folder does not exist, or holds no finished run.
     """
     if not root.is_dir():
         raise UserError(f"runs={root}: there is no such folder")
@@ -69,62 +74,67 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
     for folder in _candidates(root):
         name = folder.relative_to(root).as_posix()
         try:
-            run = _read(folder, name)
-        except UserError as error:  # one damaged run is no reason to show none
+            run = _read(RunDir(folder), name)
+        except UserError as error:  # one damaged run must not hide the others
             left_out.append(f"{name}: {error}")
         else:
             runs += [run] if run else []
     if not runs:
-        left = f" ({'; '.join(left_out)})" if left_out else f": no folder with {FACTS}"
-        raise UserError(f"runs={root} holds no finished run{left}; `train` writes them")
+        reasons = f" ({'; '.join(left_out)})" if left_out else ": no folder with provenance.json"
+        raise UserError(f"runs={root} holds no finished run{reasons}; `train` writes them")
     return runs, left_out
 
 
-def _read(folder: Path, name: str) -> Run | None:
-    """Return the run of a folder; None for what is none, as an evaluation's folder.
-
-    Raises:
-        UserError: it is unfinished or damaged.
-    """
-    there = {file for file in (FACTS, NUMBERS, CONFIG) if (folder / file).is_file()}
-    if CONFIG not in there:
-        raise UserError(f"no {CONFIG}, so no training run")
-    config = _config(folder / CONFIG)
-    if not {"method", "seed"} <= set(config):
-        return None  # of an evaluation, or of another program
-    if missing := [file for file in (NUMBERS, FACTS) if file not in there]:
-        raise UserError(f"unfinished, {' and '.join(missing)} missing")
-    facts, numbers = _json(folder / FACTS), _json(folder / NUMBERS)
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"{NUMBERS}: '{key}' is {value!r}, not a number; remove or repeat the run")
-    return Run(folder, name, dict(flatten(config)), numbers, facts)
-
-
 def _candidates(root: Path) -> Iterator[Path]:
-    """Yield folders that look like runs; a run's own subfolders (loggers', checkpoints) are not looked into."""
+    """Yield the folders that look like runs. Subfolders of a run, as its checkpoints, are not searched."""
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "wandb"]
-        if FACTS in names or CONFIG in names:
+        if {"provenance.json", "config.yaml"} & set(names):
             if Path(folder) != root:
                 subfolders.clear()
             yield Path(folder)
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _read(files: RunDir, name: str) -> Run | None:
+    """Return the run of a folder, or None for a folder of another command.
+
+    Raises:
+        UserError: the run is unfinished, damaged, or has no name.
+    """
+    if not files.config.is_file():
+        raise UserError("no config.yaml, so not a training run")
+    config = _read_config(files.config)
+    if not {"method", "seed"} <= set(config):
+        return None
+    if missing := [path.name for path in (files.metrics, files.provenance) if not path.is_file()]:
+        raise UserError(f"unfinished, {' and '.join(missing)} missing")
+    metrics, provenance = _read_json(files.metrics), _read_json(files.provenance)
+    for key, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"metrics.json: '{key}' is {value!r}, not a number; remove or repeat the run")
+    if not isinstance(config.get("variant"), list):
+        raise UserError(
+            "its config.yaml has no `variant`, as before version 0.2; add the overrides that name the run, such as "
+            "`variant: [guidance=direct]`"
+        )
+    values = {key: str(value) if isinstance(value, list) else value for key, value in leaves(config)}
+    return Run(files, name, str(values.get("dataset.name")), values, tuple(map(str, config["variant"])), metrics, provenance)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     try:
-        read = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (yaml.YAMLError, OSError, ValueError) as error:
-        raise UserError(f"{path.name} is no readable YAML ({first_line(error)}); remove or repeat the run") from error
-    return {str(key): value for key, value in read.items()} if isinstance(read, dict) else {}
+        raise UserError(f"{path.name} is not readable YAML ({first_line(error)}); remove or repeat the run") from error
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path.name} is no readable JSON ({first_line(error)}); remove or repeat the run") from error
-    if not isinstance(read, dict):
-        raise UserError(f"{path.name} holds no JSON object; remove or repeat the run")
-    return read
+        raise UserError(f"{path.name} is not readable JSON ({first_line(error)}); remove or repeat the run") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path.name} is not a JSON object; remove or repeat the run")
+    return content

@@ -1,4 +1,4 @@
-"""Curves of the variants, averaged over their seeds: accuracy over threshold, losses and errors over training."""
+"""Average curves over the seeds of a variant: accuracy over threshold, losses and errors over training."""
 
 import csv
 from collections import defaultdict
@@ -13,25 +13,24 @@ from spg_lightning.comparison.variants import Variant
 from spg_lightning.errors import UserError
 
 Series = Float[np.ndarray, "2 n"]  # x, y
-LOGGED = ("train/loss_", "val/")
 
 
 def accuracy_curve(variant: Variant, score_map: str) -> Series | None:
-    """Return test photos localized (largest contour, IoU 0.5) in percent over the threshold; None without curves.csv."""
+    """Return the percentage of test images localized (largest contour, IoU 0.5) over the threshold."""
     return _mean([curve for run in variant.runs if (curve := _accuracy(run, score_map)) is not None])
 
 
 def training_curves(variant: Variant) -> dict[str, Series]:
-    """Return each logged loss and validation error over the step; maps' own errors are left out."""
-    of_runs: dict[str, list[Series]] = defaultdict(list)
+    """Return each logged loss and validation error over the step, without those of single score maps."""
+    by_name: dict[str, list[Series]] = defaultdict(list)
     for run in variant.runs:
-        for name, points in _read(run.folder / "metrics.csv", _logged).items():
-            of_runs[name].append(points)
-    return {name: mean for name, curves in of_runs.items() if (mean := _mean(curves)) is not None}
+        for name, points in _read(run.files.log, _logged).items():
+            by_name[name].append(points)
+    return {name: mean for name, curves in by_name.items() if (mean := _mean(curves)) is not None}
 
 
 def _mean(curves: Sequence[Series]) -> Series | None:
-    """Average over the seeds, at the first one's places and as far as all of them go."""
+    """Average at the first curve's points, up to the end of the shortest."""
     if not curves:
         return None
     x = curves[0][0]
@@ -43,18 +42,18 @@ def _accuracy(run: Run, score_map: str) -> Series | None:
     name = run.score_map if score_map == "auto" else score_map
 
     def parse(rows: list[dict[str, str]]) -> dict[str, Series]:
-        of_map = [row for row in rows if row["split"] == "test" and row["score_map"] == name and int(row["num_images"])]
-        points = [(float(row["threshold"]), 100 * int(row["gt_known"]) / int(row["num_images"])) for row in of_map]
+        rows = [row for row in rows if row["split"] == "test" and row["score_map"] == name and int(row["num_images"])]
+        points = [(float(row["threshold"]), 100 * int(row["gt_known"]) / int(row["num_images"])) for row in rows]
         return {"accuracy": np.array(points).T} if points else {}
 
-    return _read(run.folder / "curves.csv", parse).get("accuracy")
+    return _read(run.files.curves, parse).get("accuracy")
 
 
 def _logged(rows: list[dict[str, str]]) -> dict[str, Series]:
-    logged = [name for name in rows[0] if name.startswith(LOGGED) and name.count("/") == 1] if rows else []
-    names = [name for name in logged if name != "val/objective"]  # one of the others once more
+    names = [name for name in (rows[0] if rows else ()) if name.startswith(("train/loss_", "val/")) and name.count("/") == 1]
+    names = [name for name in names if name != "val/objective"]  # repeats another column
     points = {name: [(float(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
-    return {name: np.array(of_name).T for name, of_name in points.items() if of_name}
+    return {name: np.array(values).T for name, values in points.items() if values}
 
 
 def _read(path: Path, parse: Callable[[list[dict[str, str]]], dict[str, Series]]) -> dict[str, Series]:

@@ -1,4 +1,4 @@
-"""Is a difference more than the seeds' noise? Paired over the seeds that both variants were run with."""
+"""Test whether variants differ by more than the noise of the seeds, paired over the seeds that both ran with."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,17 +8,18 @@ from scipy.stats import ttest_rel
 
 from spg_lightning.comparison.variants import Variant
 
-FEW = 5  # seeds; below, Student's t hangs on the assumption of normal differences
+MIN_SEEDS = 5  # with fewer, the t-test depends on the assumption of normal differences
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's number minus the reference's.
+    """A metric of a variant minus the reference's.
 
     Attributes:
-        values: one a common seed.
-        mean: of them. error: standard error of the mean, from two seeds on.
-        p: of the two-sided paired t-test, where there is one.
+        values: one per common seed.
+        mean: of the values.
+        error: standard error of the mean, with two seeds or more.
+        p: of the two-sided paired t-test, where it is defined.
     """
 
     values: tuple[float, ...]
@@ -37,29 +38,25 @@ def paired(ours: Sequence[float], reference: Sequence[float]) -> Difference:
     if len(values) < 2:
         return Difference(values, mean, None, None)
     error = statistics.stdev(values) / len(values) ** 0.5
-    if error < 1e-9:  # all differences are equal but for rounding: t is no number
+    if error < 1e-9:  # equal but for rounding: t is undefined
         return Difference(values, mean, 0.0, None)
     return Difference(values, mean, error, float(ttest_rel(ours, reference).pvalue))
 
 
 def difference(variant: Variant, reference: Variant, metric: str, score_map: str) -> Difference | None:
-    """Compare two variants in one metric over their common seeds; None where there are none, or the data differs."""
-    theirs = reference.by_seed() if variant.data == reference.data else {}
-    pairs = [
-        (ours, other)
-        for seed, run in variant.by_seed().items()
-        if seed in theirs
-        and (ours := run.number(metric, score_map)) is not None
-        and (other := theirs[seed].number(metric, score_map)) is not None
-    ]
+    """Compare one metric of two variants over their common seeds. None without common seeds, or with different data."""
+    if variant.data != reference.data:
+        return None
+    others = reference.by_seed()
+    common = [(run, others[run.seed]) for run in variant.runs if run.seed in others]
+    pairs = [(run.metric(metric, score_map), other.metric(metric, score_map)) for run, other in common]
+    pairs = [pair for pair in pairs if None not in pair]
     return paired(*zip(*pairs, strict=True)) if pairs else None
 
 
 def unpaired(variants: Sequence[Variant], reference: Variant) -> list[str]:
-    """Name the runs whose seed the reference was not run with, and the reference's that nobody else has."""
+    """Return the names of the runs without a partner of the same seed: the variants' and the reference's own."""
     others = [variant for variant in variants if variant is not reference]
     seeds = {seed for variant in others for seed in variant.by_seed()}
-    runs = [run for v in others for run in v.runs if run.seed not in reference.by_seed()]
-    if others:
-        runs += [run for run in reference.runs if run.seed not in seeds]
-    return [run.name for run in runs]
+    runs = [run for variant in others for run in variant.runs if run.seed not in reference.by_seed()]
+    return [run.name for run in [*runs, *(run for run in reference.runs if others and run.seed not in seeds)]]

@@ -1,15 +1,17 @@
-"""Which runs are the same but for the seed, and what to call them: by what differs between their configs."""
+"""Group runs into variants. The runs of a variant have the same name and data, and differ in the seed alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from spg_lightning.comparison.keys import choice_of, default_of, is_number, named, shown, shown_value, value_of, varying
-from spg_lightning.comparison.presets import TITLES, groups, text_of
 from spg_lightning.comparison.runs import Run
 from spg_lightning.errors import UserError, nearest
+from spg_lightning.utils.config_keys import identifies_variant
 
-PHOTOS = "dataset.photos"  # counts of train, val and test, where runs of one data set's name have others
+TITLES = {
+    "spg": "SPG", "spg_plain": "SPG-plain", "cam": "CAM", "has": "HaS", "cutmix": "CutMix", "adl": "ADL", "acol": "ACoL",
+}  # fmt: skip
+ABLATION_GROUPS = ("guidance", "shared_weights", "fuse", "thresholds")
 
 
 @dataclass(frozen=True)
@@ -18,33 +20,32 @@ class Variant:
 
     Attributes:
         title: of the method.
-        settings: the overrides that set it apart from the defaults, and every number that varies.
-        values: varying key -> value.
-        runs: one a seed, in the order of the seeds.
-        default: whether every varying key has the value it has by default.
+        settings: the overrides that set it apart from the other variants. Numbers that vary are always among them.
+        values: each key in which the variants differ -> a number, an override, or None for the default.
+        data: the data set.
+        runs: one per seed, in the order of the seeds.
     """
 
     title: str
     settings: tuple[str, ...]
     values: dict[str, Any]
+    data: str
     runs: tuple[Run, ...]
-    default: bool
 
     @property
     def label(self) -> str:
-        """Return the one name for plots and lists."""
+        """The name in plots and lists."""
         return label_of(self.title, self.settings)
 
     @property
     def names(self) -> set[str]:
-        """Return what a user may call it."""
+        """Every name that `reference=` accepts."""
         return {self.label, self.title, " ".join(self.settings)} - {""}
 
     @property
-    def data(self) -> str:
-        """Return the name of its data set."""
-        name = str(self.runs[0].config.get("dataset.name"))
-        return f"{name}, {self.values[PHOTOS]} photos" if PHOTOS in self.values else name
+    def is_default(self) -> bool:
+        """Whether it has no override that another variant lacks."""
+        return not {word.partition("=")[0] for word in self.runs[0].variant} & set(self.values)
 
     def by_seed(self) -> dict[Any, Run]:
         """Return seed -> run."""
@@ -52,82 +53,104 @@ class Variant:
 
 
 def label_of(title: str, settings: Sequence[str]) -> str:
-    """Return title and settings; the title says which method it is."""
-    words = [word for word in settings if not word.startswith("method=")]
-    # of a long key the last two parts are enough to tell it
-    return " ".join([title, *(f"{'.'.join(key.split('.')[-2:])}={value}" for key, _, value in map(_split, words))])
+    """Return the title and the settings with the last two parts of their keys. The title already names the method."""
+    pairs = [word.partition("=") for word in settings if not word.startswith("method=")]
+    return " ".join([title, *(f"{'.'.join(key.split('.')[-2:])}{equals}{value}" for key, equals, value in pairs)])
 
 
-def variants_of(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
-    """Return the variants, ordered by method and values, and what was left out.
+def group_runs(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
+    """Return the variants, ordered by method and values, and a line for each run that was left out.
 
-    A seed that was run twice counts once, with its newest run.
+    The newest of several runs with the same seed counts.
     """
-    counts = [text_of(list((run.facts.get("photos") or {}).values())) for run in runs]
-    # one name, but not one data set: roots do not tell runs apart, as they are another on every machine
-    differ = len({run.config.get("dataset.name") for run in runs}) < len(
-        {(run.config.get("dataset.name"), c) for run, c in zip(runs, counts, strict=True)}
-    )
-    configs = [named(run.config, runs) | ({PHOTOS: c} if differ else {}) for run, c in zip(runs, counts, strict=True)]
+    runs = _with_image_counts(runs)
+    keys = sorted({word.partition("=")[0] for run in runs for word in run.variant})
+    keys = [key for key in keys if len({_value(run, key) for run in runs}) > 1]
+    groups: dict[tuple[Any, ...], dict[Any, Run]] = {}
     left_out = []
-    keys = varying(configs)
-    by_values: dict[tuple[Any, ...], dict[Any, Run]] = {}
-    for run, config in sorted(zip(runs, configs, strict=True), key=lambda pair: str(pair[0].facts.get("started"))):
-        seeds = by_values.setdefault(tuple(value_of(config, key) for key in keys), {})
+    for run in sorted(runs, key=lambda run: str(run.provenance.get("started"))):
+        identity = (run.config.get("method.name"), run.data, *(_value(run, key) for key in keys))
+        seeds = groups.setdefault(identity, {})
         if older := seeds.get(run.seed):
             left_out.append(f"{older.name}: same settings and seed as {run.name}, and older")
         seeds[run.seed] = run
     variants = []
-    for values, seeds in by_values.items():
-        of_key = dict(zip(keys, values, strict=True))
-        of_seeds = tuple(seeds[seed] for seed in sorted(seeds, key=lambda s: (str(type(s)), s)))
-        method = str(of_seeds[0].config.get("method.name", ""))
-        told = {key: value for key, value in of_key.items() if is_number(value) or value != default_of(key)}
-        settings = tuple(f"{shown(key)}={shown_value(key, value)}" for key, value in told.items())
-        is_default = all(default_of(key) in (value, ...) for key, value in of_key.items())
-        variants.append(Variant(TITLES.get(method, method), settings, of_key, of_seeds, is_default))
+    for (method, data, *values), seeds in groups.items():
+        named = dict(zip(keys, values, strict=True))
+        settings = tuple(f"{key}={v:g}" if is_number(v) else v for key, v in named.items() if v is not None)
+        ordered = tuple(seeds[seed] for seed in sorted(seeds, key=lambda seed: (str(type(seed)), seed)))
+        variants.append(Variant(TITLES.get(method, str(method)), settings, named, data, ordered))
     return sorted(variants, key=_order), left_out
 
 
+def _with_image_counts(runs: Sequence[Run]) -> list[Run]:
+    """Add the numbers of images to data and variant of the runs, if data sets of one name differ in them."""
+    counts = {run.name: str(list((run.provenance.get("photos") or {}).values())).replace(" ", "") for run in runs}
+    if len({run.data for run in runs}) == len({(run.data, counts[run.name]) for run in runs}):
+        return list(runs)
+    return [
+        replace(run, data=f"{run.data}, {counts[run.name]} images", variant=(*run.variant, f"images={counts[run.name]}"))
+        for run in runs
+    ]
+
+
+def _value(run: Run, key: str) -> Any:
+    """Return the number a run has for a key, or else its override, or None for the default."""
+    number = run.config.get(key)
+    return number if is_number(number) else next((word for word in run.variant if word.partition("=")[0] == key), None)
+
+
+def _order(variant: Variant) -> tuple[int, int, list[tuple[bool, Any]]]:
+    """Order by method, number of switches, switches, and numbers by size."""
+    titles, values = list(TITLES.values()), variant.values.values()
+    method = titles.index(variant.title) if variant.title in titles else len(titles)
+    switches = sum(isinstance(value, str) for value in values)
+    return method, switches, [(not is_number(value), "" if value is None else value) for value in values]
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def reference_of(variants: Sequence[Variant], wanted: str | None) -> Variant:
-    """Return the variant that others are compared with: the one named, else SPG with the defaults, else the first.
+    """Return the variant with the wanted name. By default SPG without overrides, or else the first variant.
 
     Raises:
         UserError: no variant, or several, have that name.
     """
     if wanted is None:
-        plain = [v for v in variants if v.default and v.title == TITLES["spg"]]
-        return (plain or list(variants))[0]
-    named = [v for v in variants if wanted == v.label] or [v for v in variants if wanted in v.names]
-    if len(named) == 1:
-        return named[0]
-    labels = [v.label for v in variants]
-    told = f"choose from {'; '.join(labels)}.{nearest(wanted, {n for v in variants for n in v.names})}"
-    raise UserError(f"reference={wanted} names {'several variants' if named else 'no variant'}; {told}")
+        return next((v for v in variants if v.is_default and v.title == TITLES["spg"]), variants[0])
+    found = [v for v in variants if wanted == v.label] or [v for v in variants if wanted in v.names]
+    if len(found) == 1:
+        return found[0]
+    hint = nearest(wanted, {name for v in variants for name in v.names})
+    raise UserError(
+        f"reference={wanted} names {'several variants' if found else 'no variant'}; "
+        f"choose from {'; '.join(v.label for v in variants)}.{hint}"
+    )
 
 
-def canonical(run: Run) -> str | None:
-    """Return which of the published variants a run is ("spg_plain", "spg fuse=off"), by method and paper's switches."""
+def published_name(run: Run) -> str | None:
+    """Return the name that published figures of the same method and ablation have, as "spg fuse=off"."""
     method = run.config.get("method.name")
     if method != "spg":
         return method
-    words = ["spg"]
-    for group in ("guidance", "shared_weights", "fuse", "thresholds"):
-        choice = choice_of(group, run.config)
-        if choice is None:
-            return None
-        if choice != groups().get(group):
-            words.append(f"{group}={choice}")
-    return " ".join(words)
+    words = {word.partition("=")[0]: word for word in run.variant}
+    changed = any(key.startswith(f"{group}.") for key in words for group in ABLATION_GROUPS)
+    if changed or not all("=" in word or word.startswith("~") for word in run.variant):  # or the user's own name
+        return None
+    return " ".join(["spg", *(words[group] for group in ABLATION_GROUPS if group in words)])
 
 
-def _split(word: str) -> tuple[str, str, str]:
-    return word.partition("=")
-
-
-def _order(variant: Variant) -> tuple[int, int, list[tuple[bool, Any]]]:
-    """Order by method, then the defaults, single switches, several; numbers by size."""
-    method = list(TITLES.values()).index(variant.title) if variant.title in TITLES.values() else len(TITLES)
-    switched = sum(not is_number(v) and v != default_of(key) for key, v in variant.values.items())
-    values = [v for key, v in variant.values.items() if shown(key) != "method"]
-    return method, switched, [(not is_number(v), v if is_number(v) else text_of(v)) for v in values]
+def inconsistent_settings(variants: Sequence[Variant]) -> list[str]:
+    """Return a line for each run whose config differs from that of the same variant's first run, as other versions' may."""
+    lines = []
+    for first, *others in (variant.runs for variant in variants):
+        for run in others:
+            common = [key for key in first.config.keys() & run.config.keys() if identifies_variant(key)]
+            keys = sorted(key for key in common if first.config[key] != run.config[key] and "/" not in str(run.config[key]))
+            if keys:
+                values = f"{keys[0]}={run.config[keys[0]]}, {first.name} has {first.config[keys[0]]}"
+                lines.append(f"{run.name} has {values}" + (f", and {len(keys) - 1} more" if keys[1:] else ""))
+    return lines

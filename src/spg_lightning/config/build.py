@@ -1,50 +1,31 @@
-"""From a config to objects: the only place that instantiates."""
+"""From a config to the objects of a run."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
-from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
-from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
+from spg_lightning.checkpoints.io import AtomicCheckpointIO
+from spg_lightning.checkpoints.network import build_score_maps
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
+from spg_lightning.score_maps.registry import resolve
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
 from spg_lightning.utils.distributed import torchrun_world_size
+from spg_lightning.utils.instantiate import instantiate_node
 from spg_lightning.utils.sync_batchnorm import SyncBatchNorm
 
 log = logging.getLogger(__name__)
 MAX_WORKERS = 16  # loader processes a GPU that `auto` starts
-
-
-def instantiate_node(node: Any, **kwargs: Any) -> Any:
-    """Instantiate a config node, with plain Python containers in it.
-
-    Raises:
-        UserError: a constructor refused its arguments.
-    """
-    try:
-        return instantiate(node, _convert_="all", **kwargs)
-    except InstantiationException as error:
-        raise find_user_error(error) or UserError(_short(error)) from error
-
-
-def _short(error: InstantiationException) -> str:
-    cause = error.__cause__
-    key = str(error).rsplit("full_key:", 1)[-1].strip() if "full_key:" in str(error) else "config"
-    return f"{key}: {first_line(cause if cause else error)}"
 
 
 def build_data(cfg: DictConfig) -> ImageDataModule:
@@ -63,7 +44,11 @@ def build_network(cfg: DictConfig, num_classes: int) -> SPGNetwork:
 
 def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
     """Return the LightningModule of a run around its network."""
-    module = instantiate_node(cfg.module, network=network)
+    name = cfg.score_map.name
+    names = name if isinstance(name, str) else list(name)
+    maps = resolve(names, network.branches, build_score_maps(cfg.score_map.get("maps") or {}))
+    # bound first: finished objects must not be merged into a config, as keyword arguments of `instantiate` are
+    module = instantiate_node(cfg.module, _partial_=True)(network=network, score_maps=maps)
     assert isinstance(module, SPGModule)
     return module
 
@@ -77,7 +62,7 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = instantiate_node(_without_static_graph(cfg.trainer), _partial_=True)
-    plugins = list(make_trainer.keywords.get("plugins") or ())
+    plugins = [AtomicCheckpointIO(), *(instantiate_node(cfg.trainer.get("plugins")) or ())]
     if cfg.trainer.get("sync_batchnorm"):
         plugins.append(SyncBatchNorm())
     others = {}
@@ -190,23 +175,3 @@ def _check_processes(trainer: pl.Trainer, sync_batchnorm: bool) -> None:
         )
     if sync_batchnorm and trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator):
         raise UserError("trainer.sync_batchnorm=true: torch has it on GPUs alone; leave it out on the CPU")
-
-
-def load_network(path: str | Path) -> tuple[SPGNetwork, CheckpointMetadata]:
-    """Rebuild the network of a checkpoint, in evaluation mode, and return it with the checkpoint's description.
-
-    Raises:
-        UserError: not a checkpoint of this package, or one whose config would construct something foreign.
-    """
-    description, state_dict = read_checkpoint(path)
-    cfg = OmegaConf.create(description.config)
-    node = OmegaConf.to_container(cfg.method.network, resolve=True)
-    check_allowed_targets(node, path)
-    assert isinstance(node, dict)
-    node["stem"]["weights"] = "none"  # they come from the checkpoint
-    network = instantiate_node(node, num_classes=len(description.class_names))
-    try:
-        network.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes") from error
-    return network.eval(), description

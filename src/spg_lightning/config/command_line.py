@@ -85,7 +85,7 @@ def run_command(verb: str) -> None:
 
     def task(cfg: DictConfig) -> None:
         try:
-            _exit_on_error(lambda: set_variant(cfg, HydraConfig.instance().cfg.hydra), debug)
+            _exit_on_error(lambda: set_variant(cfg, HydraConfig.get()), debug)
             _exit_on_error(lambda: getattr(import_module(f"spg_lightning.{verb}"), verb)(cfg), debug)
         finally:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
@@ -97,7 +97,7 @@ def run_command(verb: str) -> None:
     try:
         hydra.main(config_path=CONFIGS, config_name=verb, version_base="1.3")(task)()
     except RunInterrupted as stop:
-        delay_secondary_error(mendable=True)
+        delay_secondary_error(is_user_error=True)
         report_job_error(str(stop))
         if is_global_zero():
             print(stop, file=sys.stderr)
@@ -114,8 +114,8 @@ def _refuse_to_start_anew(arguments: list[str]) -> None:
     keys = {word.lstrip("+").split("=")[0] for word in arguments}
     if is_restart() and not keys & {"output_dir", "hydra.run.dir", *HELP_FLAGS, *SHOW_CONFIG_FLAGS}:
         raise UserError(
-            "Slurm or torchrun started this run again, but its folder was named after the time of day: give output_dir=<that "
-            "folder> resume=auto; and output_dir=<folder> to every job that may be stopped and started again"
+            "Slurm or torchrun restarted this run, but its folder was named after the time of day: give output_dir=<that "
+            "folder> resume=auto; and output_dir=<folder> to every job that may be restarted"
         )
 
 

@@ -16,10 +16,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.checkpoints.compatibility import leaves
 from spg_lightning.config.sweep import Job, Sweep, hydra_quote, print_status
 from spg_lightning.errors import UserError, nearest
-from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS
+from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 from spg_lightning.utils.distributed import is_global_zero
 
 ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: where a job's process writes why it failed

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from spg_lightning.utils.config_keys import identifies_variant, leaves
 
 
-def set_variant(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
+def set_variant(cfg: DictConfig, hydra_cfg: Any) -> None:
     """Fill `cfg.variant` where the command has that key and the user left it null. Hydra must be initialized.
 
     Args:

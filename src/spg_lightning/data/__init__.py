@@ -1,7 +1,7 @@
 """One reader a data set, one common table of records, transforms. Knows nothing of Lightning or Hydra."""
 
+from spg_lightning.data.images import Batch, ImageDataset, collate, read_image
 from spg_lightning.data.packed_strings import PackedStrings
-from spg_lightning.data.photos import Batch, ImageDataset, collate, read_image
 from spg_lightning.data.readers.benchmark import read_benchmark_parts
 from spg_lightning.data.readers.benchmark_metadata import read_benchmark
 from spg_lightning.data.readers.cub import read_cub, read_cub_and_val

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from spg_lightning.data.photos import Batch, stack_images
+from spg_lightning.data.images import Batch, stack_images
 from spg_lightning.data.transforms import Window
 
 
@@ -26,9 +26,11 @@ def cut_windows(batch: Batch, crop: int) -> Batch:
         mask = torch.stack([_cut(one, window, crop) for one, window in zip(mask, windows, strict=True)])
     return Batch(
         image=stack_images([_cut(image, window, crop) for image, window in zip(batch["image"], windows, strict=True)]),
+        image_id=batch["image_id"],
         label=batch["label"],
         index=batch["index"],
         boxes=[cut_boxes(boxes, window, crop) for boxes, window in zip(batch["boxes"], windows, strict=True)],
+        true_boxes=batch["true_boxes"],
         mask=mask,
         window=None,
     )

@@ -1,24 +1,58 @@
-"""Geometry of photos, boxes and masks, with albumentations."""
+"""Geometry of images, boxes and masks, with albumentations."""
 
 import os
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
-# albumentations asks the network for its newest version at import; nothing here may need a network
+# albumentations looks up its newest version online at import
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import cv2
 import numpy as np
 
+from spg_lightning.errors import UserError
+
 
 def train_transform(resize: int, crop: int) -> A.Compose:
-    """Resize to `resize` x `resize`, take a random `crop` x `crop` window, flip half of the photos (paper section 4.1)."""
-    return _compose([A.Resize(resize, resize), A.RandomCrop(crop, crop), A.HorizontalFlip(p=0.5)])
+    """Resize to `resize` x `resize`, crop a random `crop` x `crop` window, flip half of the images (paper section 4.1)."""
+    return compose_steps([A.Resize(resize, resize), A.RandomCrop(crop, crop), A.HorizontalFlip(p=0.5)])
+
+
+def resize_transform(resize: int) -> A.Compose:
+    """Resize to `resize` x `resize`: `train_transform` without the random window."""
+    return compose_steps([A.Resize(resize, resize)])
+
+
+def test_transform(crop: int) -> A.Compose:
+    """Resize the whole image to `crop` x `crop` (paper section 4.1)."""
+    return compose_steps([A.Resize(crop, crop)])
+
+
+def augmentation_transform(steps: Sequence[A.BasicTransform], resize: int, crop: int) -> A.Compose:
+    """Return the pipeline of a config's augmentation.
+
+    Raises:
+        UserError: it gives images of another size than `crop` x `crop`.
+    """
+    transform = compose_steps(list(steps))
+    seed_transform(transform, 0)
+    shape = transform(image=np.zeros((resize, resize, 3), np.uint8), bboxes=np.zeros((0, 4)), box_rows=[])["image"].shape
+    if shape != (crop, crop, 3):
+        size = " x ".join(str(side) for side in shape)
+        raise UserError(f"augmentation gives images of {size}; end with a step that gives dataset.crop={crop} x {crop} x 3")
+    return transform
+
+
+def is_paper_augmentation(steps: Sequence[A.BasicTransform], resize: int, crop: int) -> bool:
+    """Return whether steps are those of `train_transform`, which the device can do as well."""
+    paper = train_transform(resize, crop).transforms
+    return [step.to_dict() for step in compose_steps(list(steps)).transforms] == [step.to_dict() for step in paper]
 
 
 class Window(NamedTuple):
-    """What a training photo shows of itself, resized: the window's upper left corner in pixels, and whether it is flipped."""
+    """The part of a resized image that training shows: upper left corner in pixels, and whether it is flipped."""
 
     top: int
     left: int
@@ -26,7 +60,7 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """Draws the windows that `train_transform` would cut for the same seeds: albumentations itself draws them.
+    """Draws the windows that `train_transform` would crop for the same seeds, by albumentations itself.
 
     Args:
         resize, crop: see `train_transform`.
@@ -37,7 +71,7 @@ class Windows:
         self.transform = train_transform(resize, crop)
 
     def __call__(self, seed: int | None) -> Window:
-        """Return the window of a seed; None goes on with the random numbers of before."""
+        """Return the window of a seed; None continues with the current random state."""
         if seed is not None:
             seed_transform(self.transform, seed)
         _, crop, flip = self.transform.transforms
@@ -46,9 +80,10 @@ class Windows:
 
 
 def seed_transform(transform: A.Compose, seed: int) -> None:
-    """Seed a pipeline, as `set_random_seed` does but for one thing: its steps draw from one stream, one after another.
+    """Seed a pipeline so that its steps draw from one stream, one after another.
 
-    `set_random_seed` gives every step the same stream, so that a photo would be flipped exactly when its window lies high.
+    albumentations' own `set_random_seed` gives every step the same stream: an image would be flipped exactly when its window
+    lies high.
     """
     generator, draws = np.random.default_rng(seed), random.Random(seed)
     transform.random_generator, transform.py_random = generator, random.Random(seed)
@@ -56,17 +91,8 @@ def seed_transform(transform: A.Compose, seed: int) -> None:
         step.set_random_state(generator, draws)
 
 
-def resize_transform(resize: int) -> A.Compose:
-    """Resize to `resize` x `resize`: `train_transform` without the random window, which is cut later."""
-    return _compose([A.Resize(resize, resize)])
-
-
-def test_transform(crop: int) -> A.Compose:
-    """Resize the whole photo to `crop` x `crop` (paper section 4.1)."""
-    return _compose([A.Resize(crop, crop)])
-
-
-def _compose(steps: list[A.BasicTransform]) -> A.Compose:
+def compose_steps(steps: list[A.BasicTransform]) -> A.Compose:
+    """Return a pipeline that boxes and masks follow."""
     boxes = A.BboxParams(format="pascal_voc", label_fields=["box_rows"], clip=True)
     for step in steps:
         if isinstance(step, A.Resize):

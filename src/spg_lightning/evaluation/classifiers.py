@@ -16,7 +16,7 @@ from timm.data import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spg_lightning.config.build import load_network
+from spg_lightning.checkpoints.network import load_network
 from spg_lightning.data.predictions import OTHER, Ranking, read_predictions
 from spg_lightning.data.readers.benchmark_metadata import natural
 from spg_lightning.errors import UserError, first_line, nearest
@@ -25,7 +25,9 @@ from spg_lightning.stems.weights import torchvision_state_dict
 TOP = 5
 
 
-def open_classifier(name: str, class_names: Sequence[str], image_ids: Sequence[str]) -> Ranking:
+def open_classifier(
+    name: str, class_names: Sequence[str], image_ids: Sequence[str], trust: Sequence[str] = ()
+) -> Ranking:
     """Return what ranks a data set's classes for its photos.
 
     Args:
@@ -43,7 +45,7 @@ def open_classifier(name: str, class_names: Sequence[str], image_ids: Sequence[s
     if path.suffix == ".csv":
         return _from_file(path, class_names, image_ids)
     if path.suffix in (".ckpt", ".safetensors"):
-        return _Network(*_of_checkpoint(path, class_names))
+        return _Network(*_of_checkpoint(path, class_names, trust))
     return _Network(*_of_library(name, class_names))
 
 
@@ -124,9 +126,9 @@ class _Logits(nn.Module):
 
 
 def _of_checkpoint(
-    path: Path, class_names: Sequence[str]
+    path: Path, class_names: Sequence[str], trust: Sequence[str]
 ) -> tuple[nn.Module, int, Sequence[float], Sequence[float], Tensor]:
-    network, description = load_network(path)
+    network, description = load_network(path, trust)
     of_output = match_classes(class_names, [[name] for name in description.class_names], str(path))
     return _Logits(network), description.crop, network.stem.mean, network.stem.std, of_output
 

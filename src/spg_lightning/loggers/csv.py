@@ -1,4 +1,4 @@
-"""metrics.csv of a run that goes on: the rows of before stay, those that are made again are not there twice."""
+"""CSV log of a run that resumes: earlier rows are kept, and repeated steps appear once."""
 
 import csv
 from pathlib import Path
@@ -12,19 +12,19 @@ from spg_lightning.utils.distributed import is_global_zero
 
 
 class ResumableCSVLogger(CSVLogger):
-    """Lightning's CSVLogger, which would delete the file of before; see there for the arguments."""
+    """Lightning's `CSVLogger`, which deletes an existing file; see there for the arguments."""
 
     def __init__(self, save_dir: str, name: str, version: str) -> None:
         super().__init__(save_dir=save_dir, name=name, version=version)
         self._first_step: int | None = None
 
     def fast_forward(self, step: int) -> None:
-        """Keep the rows of the steps before `step`; call it before anything is logged."""
+        """Keep the rows of the steps before `step`. Call it before anything is logged."""
         self._first_step = step
 
     @property
     def experiment(self) -> Any:
-        """The writer; the processes after the first have none."""
+        """The writer of rank 0; the other ranks have none."""
         if self._experiment is None and is_global_zero():
             Path(self.root_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = ResumableWriter(self.log_dir, self._first_step)
@@ -36,24 +36,22 @@ class ResumableWriter(ExperimentWriter):
 
     Args:
         log_dir: the folder.
-        first_step: rows of earlier steps, from an earlier call, stay; None: start anew.
+        first_step: keep the rows of earlier steps; None starts a new file.
     """
 
     def __init__(self, log_dir: str, first_step: int | None) -> None:
         self.first_step = first_step
         super().__init__(log_dir)
         if first_step is not None and Path(self.metrics_file_path).is_file():
-            self._keep(first_step)
+            self._keep_rows(first_step)
 
     def _check_log_dir_exists(self) -> None:
         if self.first_step is None:
             super()._check_log_dir_exists()
 
-    def _keep(self, first_step: int) -> None:
+    def _keep_rows(self, first_step: int) -> None:
         with Path(self.metrics_file_path).open(newline="") as file:
-            lines = [
-                line for line in file if line.endswith("\n")
-            ]  # a row that was cut off is of a step that is made again
+            lines = [line for line in file if line.endswith("\n")]  # a truncated row belongs to a repeated step
             reader = csv.DictReader(lines)
             names = list(reader.fieldnames or ())
             rows = [row for row in reader if str(row.get("step")).isdigit() and int(row["step"]) < first_step]
@@ -61,7 +59,7 @@ class ResumableWriter(ExperimentWriter):
         self._replace(names, rows)
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Widen the rows; Lightning empties the file before it writes it, and would lose the rows if it died there."""
+        """Add columns atomically. Lightning empties the file first, and would lose the rows if it died there."""
         with Path(self.metrics_file_path).open(newline="") as file:
             rows = list(csv.DictReader(file))
         self._replace(fieldnames, rows)

@@ -1,44 +1,37 @@
-"""Weights & Biases as a logger that training never waits for: off line without a key or without a network."""
+"""Log to Weights & Biases without making training wait for it: offline without a key or a server."""
 
 import logging
-import netrc
 import os
-import ssl
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from spg_lightning.comparison.grouping import variant, variant_name
 from spg_lightning.errors import UserError, first_line
 from spg_lightning.evaluation.results import Evaluation
-from spg_lightning.loggers import wandb_results as dashboard
+from spg_lightning.loggers import wandb_results
 from spg_lightning.reporting.samples import SampleView
 
 log = logging.getLogger(__name__)
-LONGEST = 64  # characters of a tag; of a group: 128
+MAX_TAG, MAX_GROUP = 64, 128  # characters
 
 
 class WandbResultsLogger(WandbLogger):
-    """A Weights & Biases run: what every logger gets, and the results as tables, images and curves.
+    """A Weights & Biases run with the results as tables, images and curves.
 
-    Runs of one data set, stem and variant are one group, so that a dashboard averages their seeds and compares the rest.
+    Runs of one data set, stem and variant form a group, so that a dashboard averages over their seeds.
 
     Args:
-        offline: keep the run on disk, for `wandb sync`; None: where no key is found, or the server does not answer.
-        timeouts: seconds to wait at most: `reach` for any answer of the server, `start` for it to accept the run,
-            `finish` for what is left to send when training is done. Nothing is waited for in between; what was not sent
-            stays on disk.
-        name, group: None: made from the run's config.
-        tags: beside the data set, the stem and what the variant is made of.
-        run: of Lightning's WandbLogger and of wandb.init.
+        offline: keep the run on disk for `wandb sync`. None: without a key. A run that the server does not accept is kept, too.
+        timeouts: in seconds: `start` for the server to accept the run, `finish` to send the rest after training. Nothing
+            waits for the server in between.
+        name, group: None: the run's variant.
+        tags: added to data set, stem, method and variant.
+        run: arguments of Lightning's `WandbLogger` and of `wandb.init`.
     """
 
     def __init__(
@@ -54,115 +47,85 @@ class WandbResultsLogger(WandbLogger):
         self.offline, self.timeouts = offline, timeouts
 
     def set_config(self, config: dict[str, Any]) -> None:
-        """Give the run its config, and name, group and tags from it; before it starts."""
-        parts = variant(config)
-        data, stem, varied = config["dataset"]["name"], config["stem"]["name"], variant_name(parts)
+        """Set the run's config, and from it name, group and tags. Call it before anything is logged."""
+        groups = ("dataset", "stem", "method")
+        data, stem, method = (config[group]["name"] for group in groups)
+        words = [word for word in config["variant"] if word.partition("=")[0] not in groups]
+        variant = " ".join([method, *words])
         init = self._wandb_init
-        init["config"] = {**config, "variant": varied}
-        init["name"] = init["name"] or f"{varied} seed={config['seed']}"
-        init["group"] = init["group"] or f"{data} {stem} {varied}"[: 2 * LONGEST]
-        made = [parts["method"], *(f"{key}={value}" for key, value in parts.items() if key != "method")]
-        init["tags"] = [tag[:LONGEST] for tag in dict.fromkeys([data, stem, *made, *init["tags"]])]
+        init["config"] = {**config, "variant": variant}
+        init["name"] = init["name"] or f"{variant} seed={config['seed']}"
+        init["group"] = init["group"] or _shorten(f"{data} {stem} {variant}", MAX_GROUP)
+        init["tags"] = [_shorten(tag, MAX_TAG) for tag in dict.fromkeys([data, stem, method, *words, *init["tags"]])]
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run, begun when it is first asked for."""
+        """The run. It starts on first access."""
         if self._experiment is None:
-            self._begin()
+            self._start()
         return self._experiment
 
     @rank_zero_only
     def log_evaluation(
-        self, evaluation: Evaluation, shown: list[SampleView], class_names: Sequence[str], facts: dict[str, Any]
+        self, evaluation: Evaluation, views: list[SampleView], class_names: Sequence[str], provenance: dict[str, Any]
     ) -> None:
-        """Add the results to the run: provenance, curves, photos with boxes and masks, tables.
-
-        Tables are left out where a run that began on line has lost its server: wandb would stop for it.
-        """
+        """Log provenance, curves, images with boxes and masks, and tables. Tables need the server of an online run."""
         import wandb
 
         run = self.experiment
-        run.config.update({"provenance": facts, "score_map_chosen": evaluation.score_map}, allow_val_change=True)
-        dashboard.log_evaluation(run, evaluation, shown, class_names)
+        run.config.update({"provenance": provenance, "score_map_chosen": evaluation.score_map}, allow_val_change=True)
+        wandb_results.log_evaluation(run, evaluation, views, class_names)
         try:
-            if not run.offline and not reachable(server(), self.timeouts["reach"]):
-                raise wandb.errors.CommError(f"{server()} does not answer any more")
-            dashboard.log_tables(run, evaluation, shown, class_names)
+            wandb_results.log_tables(run, evaluation, views, class_names)
         except wandb.errors.Error as error:
             self._warn(f"{first_line(error)}; its tables are in the run folder's .csv files", "run")
 
     @rank_zero_only
     def close(self, failed: bool) -> None:
-        """End the run, so that the next of this process is another."""
+        """End the run. The next run of this process is another."""
         if self._experiment is not None:
             self._experiment.finish(exit_code=int(failed))
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         import wandb
 
-        self._wandb_init["settings"] = wandb.Settings(
+        init, has_mode = self._wandb_init, os.environ.get("WANDB_MODE", "online") != "online"
+        init["settings"] = wandb.Settings(
             init_timeout=self.timeouts["start"], finish_timeout=self.timeouts["finish"], quiet=True
         )
-        self._wandb_init.pop("anonymous", None)  # Lightning passes it on, and wandb warns of it
-        # not through Lightning's `offline`, which would turn every later run of this process off line, too
-        self._wandb_init["mode"] = "offline" if self._stays_offline() else None
+        init.pop("anonymous", None)  # Lightning passes it, and wandb warns of it
+        is_offline = self.offline
+        if is_offline is None and not has_mode and not has_wandb_key():
+            is_offline = True
+            self._warn(f"no API key for {_server()}")
+        # not Lightning's `offline`: it would apply to all later runs of this process
+        init["mode"] = "offline" if is_offline and not has_mode else None
         try:
             self._experiment = super().experiment
         except wandb.errors.UsageError as error:
             raise UserError(f"logger=wandb: {first_line(error)}") from error
         except wandb.errors.Error as error:
-            self._warn(first_line(error))
-            self._wandb_init["mode"] = "offline"
+            self._warn(f"{_server()} did not accept the run ({first_line(error)})")
+            init["mode"] = "offline"
             self._experiment = super().experiment
 
-    def _stays_offline(self) -> bool:
-        if os.environ.get("WANDB_MODE", "online") != "online":
-            return False  # the environment has decided, and wandb follows it
-        if self.offline or (self.offline is None and not has_wandb_key()):
-            return True
-        if reachable(server(), self.timeouts["reach"]):
-            return False
-        self._warn(f"{server()} does not answer within {self.timeouts['reach']:g} s")
-        return True
-
-    def _warn(self, what: str, kind: str = "offline-run") -> None:
+    def _warn(self, reason: str, kind: str = "offline-run") -> None:
         kept = Path(self.save_dir or ".") / "wandb" / f"{kind}-*"
-        log.warning("Weights & Biases: %s; the run is kept on disk: wandb sync %s", what, kept)
-
-
-def server() -> str:
-    """Return the address of Weights & Biases: the public one, or one's own."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+        log.warning("Weights & Biases: %s; the run is kept on disk: wandb sync %s", reason, kept)
 
 
 def has_wandb_key() -> bool:
-    """Tell whether a key for the server is in the environment or in ~/.netrc."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators(urlsplit(server()).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    """Return whether the environment or ~/.netrc has a key for the server."""
+    from requests.utils import get_netrc_auth
+
+    return bool(os.environ.get("WANDB_API_KEY")) or get_netrc_auth(_server()) is not None
 
 
-def reachable(address: str, seconds: float) -> bool:
-    """Tell whether a server gives any answer in time; looking up its name counts, which no socket's timeout covers."""
-    answered = Event()
+def _server() -> str:
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
-    def ask() -> None:
-        try:
-            urlopen(address, timeout=seconds).close()
-        except HTTPError:
-            pass  # an answer, too
-        except URLError as error:
-            if not isinstance(error.reason, ssl.SSLError):  # so is a certificate that we do not know, but wandb may
-                return
-        except OSError:
-            return
-        answered.set()
 
-    asking = Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return answered.is_set()
+def _shorten(text: str, length: int) -> str:
+    """Shorten a text. A hash keeps different texts different."""
+    return text if len(text) <= length else f"{text[: length - 9]}-{sha256(text.encode()).hexdigest()[:8]}"

@@ -1,1 +1,1 @@
-"""From photos to predictions: inputs and writers."""
+"""From a folder of images to files of boxes."""

@@ -1,6 +1,7 @@
-"""Draw score maps, boxes and masks over photos."""
+"""Draw score maps, boxes and masks over images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int8, UInt8
@@ -10,59 +11,62 @@ from PIL import Image, ImageDraw, ImageFont
 Photo = UInt8[np.ndarray, "Y X 3"]
 Box = Sequence[float]
 Colour = tuple[int, int, int]
-TRUTH, FOUND = (64, 220, 90), (255, 196, 0)  # RGB; green and amber differ in brightness, too
-FOREGROUND_COLOUR, BACKGROUND_COLOUR, IGNORED_COLOUR = (255, 196, 0), (28, 46, 84), (150, 150, 150)
+TRUTH, PREDICTED = (64, 220, 90), (255, 196, 0)  # RGB; green and amber differ in brightness, too
+FOREGROUND, BACKGROUND, IGNORED = (255, 196, 0), (28, 46, 84), (150, 150, 150)
 
-BOXES = {"true box": TRUTH, "box found": FOUND}
-MASKS = {"mask: foreground": FOREGROUND_COLOUR, "background": BACKGROUND_COLOUR, "ignored": IGNORED_COLOUR}
+BOXES = {"true box": TRUTH, "predicted box": PREDICTED}
+MASKS = {"mask: foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
 
 
 def heat(photo: Photo, score_map: Float[np.ndarray, "Y X"]) -> Photo:
-    """Lay a score map in [0, 1] over a photo: the higher, the brighter and the less transparent."""
+    """Blend a score map in [0, 1] over an image. Higher values are brighter and more opaque."""
     colours = colormaps["inferno"](score_map)[..., :3] * 255
-    share = (0.25 + 0.55 * score_map)[..., None]
-    return ((1 - share) * photo + share * colours).astype(np.uint8)
+    opacity = (0.25 + 0.55 * score_map)[..., None]
+    return ((1 - opacity) * photo + opacity * colours).astype(np.uint8)
 
 
 def mask(photo: Photo, ternary: Int8[np.ndarray, "Y X"]) -> Photo:
-    """Show a ternary mask: foreground amber, background dark blue, ignored grey, the photo shining through."""
-    palette = np.array([BACKGROUND_COLOUR, FOREGROUND_COLOUR, IGNORED_COLOUR])  # ignored is -1: the last
+    """Blend a ternary mask over an image: foreground amber, background dark blue, ignored grey."""
+    palette = np.array([BACKGROUND, FOREGROUND, IGNORED])  # ignored is -1, the last entry
     return (0.35 * photo + 0.65 * palette[ternary]).astype(np.uint8)
 
 
-def boxes(photo: Photo, drawn: Sequence[tuple[Box, tuple[int, int, int], str]]) -> Photo:
-    """Draw boxes (x0 y0 x1 y1 in pixels, colour, text) on a copy of a photo."""
+def boxes(photo: Photo, drawn: Sequence[tuple[Box, Colour, str]]) -> Photo:
+    """Draw boxes (x0 y0 x1 y1 in pixels, colour, text) on a copy of an image."""
     image = Image.fromarray(photo)
     pen = ImageDraw.Draw(image)
     width = max(2, round(min(image.size) / 110))
     font = ImageFont.load_default(size=max(11, round(min(image.size) / 22)))
-    for box, colour, text in drawn:
-        x0, y0, x1, y1 = box[0], box[1], max(box[2] - 1, box[0]), max(box[3] - 1, box[1])
+    for (x0, y0, right, bottom), colour, text in drawn:
+        x1, y1 = max(right - 1, x0), max(bottom - 1, y0)
         pen.rectangle((x0, y0, x1, y1), outline=(0, 0, 0), width=width + 2)
         pen.rectangle((x0 + 1, y0 + 1, max(x1 - 1, x0 + 1), max(y1 - 1, y0 + 1)), outline=colour, width=width)
         if text:
-            left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-            high, wide = bottom - top + 6, right - left + 8
-            x, y = (
-                min(max(x0, 0), max(image.width - wide, 0)),
-                y0 - high if y0 >= high else min(y0, image.height - high),
-            )
-            pen.rectangle((x, y, x + wide, y + high), fill=colour)
-            pen.text((x + 4 - left, y + 3 - top), text, font=font, fill=(0, 0, 0))
+            _write_label(image, pen, (x0, y0), text, colour, font)
     return np.asarray(image)
 
 
-def resize(picture: Photo, width: int, height: int) -> Photo:
-    """Resize a picture."""
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+def _write_label(
+    image: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: Colour, font: Any
+) -> None:
+    """Write text above a box's corner, or inside the box at the upper edge of the image."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    height, width = bottom - top + 6, right - left + 8
+    x = min(max(corner[0], 0), max(image.width - width, 0))
+    y = corner[1] - height if corner[1] >= height else min(corner[1], image.height - height)
+    pen.rectangle((x, y, x + width, y + height), fill=colour)
+    pen.text((x + 4 - left, y + 3 - top), text, font=font, fill=(0, 0, 0))
+
+
+def resize(photo: Photo, width: int, height: int) -> Photo:
+    """Resize an image bicubically."""
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> Float[np.ndarray, "Y X"]:
     """Resize a score map bilinearly."""
-    resized = Image.fromarray(np.asarray(score_map, np.float32), mode="F").resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    return np.clip(np.asarray(resized), 0, 1)
+    image = Image.fromarray(np.asarray(score_map, np.float32), mode="F")
+    return np.clip(np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)), 0, 1)
 
 
 def panel_row(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 24) -> Photo:
@@ -78,7 +82,7 @@ def panel_row(panels: Sequence[tuple[str, Photo]], side: int, caption_height: in
 
 
 def legend(width: int, entries: Mapping[str, Colour], height: int = 26) -> Photo:
-    """Return a line that says what colours mean, to stand below a picture of this width."""
+    """Return a row of colours and their meanings, of the width of the picture above it."""
     sheet = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     x, side = 8, 12

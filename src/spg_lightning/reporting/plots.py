@@ -1,4 +1,4 @@
-"""Plots of an evaluation: accuracy over threshold, overlaps, precision over recall."""
+"""Plot an evaluation: accuracy over threshold, overlaps, precision over recall."""
 
 from io import StringIO
 from math import isnan
@@ -12,27 +12,34 @@ from spg_lightning.evaluation.results import Evaluation
 from spg_lightning.localization.metrics import IOUS, LocalizationCounts
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
-BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#222222", "#888888"
-BY_IOU = dict(zip(IOUS, (GREEN, BLUE, ORANGE), strict=True))
+BLUE, ORANGE, GREEN, VERMILION, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222", "#888888"
 
 
 def plot_evaluation(evaluation: Evaluation) -> Figure:
-    """Return a figure of the chosen map's test part: accuracy over threshold, IoU of each image, precision over recall."""
-    curves = evaluation.curves["test"][evaluation.score_map]
-    panels = [_accuracy] if curves.num_boxed else []
+    """Plot the chosen map's test split: accuracy over threshold, IoU of each image, precision over recall."""
+    counts = evaluation.curves["test"][evaluation.score_map]
+    panels = [_plot_accuracy] if counts.num_boxed else []
     if any(not isnan(result.iou) for result in evaluation.images):
-        panels.append(_overlaps)
-    if curves.pixel_hist.any():
-        panels.append(_precision_recall)
-    if not panels:
-        panels.append(_nothing)
-    figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained")
-    for axes, draw in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        draw(axes, evaluation, curves)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e6e6e6", linewidth=0.8)
-        axes.set_axisbelow(True)
+        panels.append(_plot_overlaps)
+    if counts.pixel_hist.any():
+        panels.append(_plot_precision)
+    figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.2), layout="constrained")
+    for axes, draw in zip(np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels or [_plot_nothing], strict=True):
+        draw(axes, evaluation, counts)
+        tidy(axes)
     return figure
+
+
+def tidy(axes: Axes) -> None:
+    """Remove two spines and draw a light grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def plain_text(text: str) -> str:
+    """Escape dollar signs, which matplotlib would read as formulas."""
+    return text.replace("$", r"\$")
 
 
 def as_svg(figure: Figure) -> str:
@@ -43,32 +50,27 @@ def as_svg(figure: Figure) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure for papers and slides."""
+    """Write a figure at a resolution for papers and slides."""
     figure.savefig(path, dpi=160)
 
 
-def _accuracy(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
-    for iou in IOUS:
-        axes.plot(
-            curves.thresholds, curves.accuracy(f"iou{iou}"), color=BY_IOU[iou], label=f"IoU ≥ {iou} %, any contour"
-        )
-    axes.plot(
-        curves.thresholds, curves.accuracy("gt_known"), color=BLACK, linestyle="--", label="IoU ≥ 50 %, largest contour"
-    )
+def _plot_accuracy(axes: Axes, evaluation: Evaluation, counts: LocalizationCounts) -> None:
+    thresholds = counts.thresholds
+    for iou, colour in zip(IOUS, (GREEN, BLUE, ORANGE), strict=True):
+        axes.plot(thresholds, counts.accuracy(f"iou{iou}"), color=colour, label=f"IoU ≥ {iou} %, any contour")
+    axes.plot(thresholds, counts.accuracy("gt_known"), color=BLACK, linestyle="--", label="IoU ≥ 50 %, largest contour")
     chosen_on = "val" if "val" in evaluation.curves else "test (oracle)"
     axes.axvline(evaluation.threshold, color=GREY, linewidth=1, label=f"threshold chosen on {chosen_on}")
-    key = next(
-        (k for k in ("", "_oracle") if f"test/floor_center_gt_known_error{k}" in evaluation.naive_baselines), None
-    )
-    if key is not None:
-        floor = 100 - evaluation.naive_baselines[f"test/floor_center_gt_known_error{key}"]
-        axes.axhline(floor, color=GREY, linewidth=1, linestyle=":", label="blind centred box, IoU ≥ 50 %")
-    axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold, share of the map's maximum", ylabel="images right, %")
+    keys = [f"test/floor_center_gt_known_error{suffix}" for suffix in ("", "_oracle")]
+    errors = [evaluation.naive_baselines[key] for key in keys if key in evaluation.naive_baselines]
+    for error in errors[:1]:
+        axes.axhline(100 - error, color=GREY, linewidth=1, linestyle=":", label="centred box, IoU ≥ 50 %")
+    axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold, fraction of the map's maximum", ylabel="images localized, %")
     axes.set_title("Accuracy over threshold", fontsize=11, loc="left")
-    _legend(axes)
+    _add_legend(axes)
 
 
-def _overlaps(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
+def _plot_overlaps(axes: Axes, evaluation: Evaluation, counts: LocalizationCounts) -> None:
     ious = [result.iou for result in evaluation.images if not isnan(result.iou)]
     axes.hist(ious, bins=np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white", linewidth=0.6)
     axes.axvline(0.5, color=BLACK, linestyle="--", linewidth=1)
@@ -76,23 +78,23 @@ def _overlaps(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) ->
     axes.set_title(f"Overlap, median {np.median(ious):.2f}", fontsize=11, loc="left")
 
 
-def _nothing(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.set_title("Neither boxes nor masks to measure with", fontsize=11, loc="left")
-
-
-def _precision_recall(axes: Axes, evaluation: Evaluation, curves: LocalizationCounts) -> None:
-    background, found = (row[::-1].cumsum() for row in curves.pixel_hist)
-    there = found + background > 0
-    axes.plot(100 * found[there] / found[-1], 100 * found[there] / (found + background)[there], color=GREEN)
-    share = 100 * found[-1] / (found[-1] + background[-1])
-    axes.axhline(share, color=GREY, linewidth=1, linestyle=":", label=f"share of object pixels, {share:.0f} %")
+def _plot_precision(axes: Axes, evaluation: Evaluation, counts: LocalizationCounts) -> None:
+    background, foreground = (row[::-1].cumsum() for row in counts.pixel_hist)
+    selected = foreground + background
+    recall, precision = 100 * foreground / foreground[-1], 100 * foreground[selected > 0] / selected[selected > 0]
+    axes.plot(recall[selected > 0], precision, color=GREEN)
+    percent = 100 * foreground[-1] / selected[-1]
+    axes.axhline(percent, color=GREY, linewidth=1, linestyle=":", label=f"object pixels, {percent:.0f} % of all")
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall of object pixels, %", ylabel="precision, %")
     pxap = evaluation.per_map[evaluation.score_map]["test/pxap"]
     axes.set_title(f"Pixels, PxAP {pxap:.1f} %", fontsize=11, loc="left")
-    _legend(axes)
+    _add_legend(axes)
 
 
-def _legend(axes: Axes) -> None:
-    """Put the legend below, where it hides no curve."""
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)
+def _plot_nothing(axes: Axes, evaluation: Evaluation, counts: LocalizationCounts) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.set_title("No boxes and no masks to compare with", fontsize=11, loc="left")
+
+
+def _add_legend(axes: Axes) -> None:
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)  # hides no curve

@@ -1,4 +1,4 @@
-"""Everything an evaluation leaves behind: metrics, tables, curves, and a page that opens in a browser as one file."""
+"""Write the results of an evaluation: metrics, tables, curves, and one self-contained HTML page."""
 
 import base64
 import csv
@@ -22,15 +22,15 @@ from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.reporting.plots import as_svg, plot_evaluation, save_png
 from spg_lightning.reporting.samples import evenly_spaced_indices
-from spg_lightning.reporting.tables import figures_of, print_evaluation, write_score_map_table
+from spg_lightning.reporting.tables import print_evaluation, result_table, write_score_map_table
 from spg_lightning.utils.provenance import write_json
 
-HEIGHT = 200  # of a picture on the page, in pixels
+HEIGHT = 200  # pixels of an image on the page
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What the page shows of an image: its score map in [0, 1], and its photo of any size, where there is one."""
+    """An image for the page: its score map in [0, 1], and its pixels at any size, if they are at hand."""
 
     score_map: Float[np.ndarray, "Y X"]
     photo: overlay.Photo | None
@@ -45,55 +45,93 @@ def write_evaluation(
     picture: Callable[[int], Picture],
     count: int,
 ) -> None:
-    """Write metrics to `path` and the rest beside it, and print the table.
+    """Write the results and print the table.
 
-    For metrics.json these are provenance.json, score_maps.csv (every number of every map), curves.csv (images right at
-    every threshold), images.csv (a row a test image), curves.png and report.html; other names stand before theirs.
+    Beside metrics.json lie score_maps.csv (every number of every map), curves.csv (images localized at every threshold),
+    images.csv (a row per test image), curves.png, report.html and provenance.json. Beside maps.json they begin with "maps_".
 
     Args:
-        path: of the metrics' .json file.
-        evaluation: what to write.
-        provenance: see `provenance.provenance`.
+        path: of the metrics' JSON file.
+        evaluation: to write.
+        provenance: see `utils.provenance`.
         title: of table and page.
-        records: of the test part.
-        picture: index of a test image -> what to show of it.
-        count: how many of the worst and of the best images the page shows.
+        records: of the test split.
+        picture: returns the picture of a test image, given its index in the records.
+        count: number of the worst and of the best images on the page.
     """
     figure = plot_evaluation(evaluation)
-    by_iou = sorted((r for r in evaluation.images if not isnan(r.iou)), key=lambda result: result.iou)
-    groups = {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]} if count else {}
-    if count and not by_iou:  # no boxes to compare with
-        groups = {"Some": [evaluation.images[i] for i in evenly_spaced_indices(len(evaluation.images), count)]}
-    template = jinja2.Environment(autoescape=True).from_string(
-        (files("spg_lightning.reporting") / "run_page.html").read_text(encoding="utf-8")
-    )
-    tables = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv", "curves.png"]
-    page = template.render(
-        title=title,
-        evaluation=evaluation,
-        figures=figures_of(evaluation),
-        figure=as_svg(figure),
-        groups={name: [_shown(r, records, picture) for r in results] for name, results in groups.items()},
-        provenance=provenance,
-        files=[sibling_path(path, name).name for name in tables],
-        metrics=path.name,
-    )
-    # whatever can go wrong has gone wrong by now: nothing is written by halves
+    groups = _select_images(evaluation, count)
+    shown = {name: [_render(result, records, picture(result.index)) for result in group] for name, group in groups.items()}
+    page = _render_page(path, evaluation, provenance, title, as_svg(figure), shown)
+    # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
     if evaluation.images:
-        _write_images(sibling_path(path, "images.csv"), evaluation.images)
-    _write_curves(sibling_path(path, "curves.csv"), evaluation)
-    write_score_map_table(sibling_path(path, "score_maps.csv"), evaluation)
-    save_png(figure, sibling_path(path, "curves.png"))
-    sibling_path(path, "report.html").write_text(page, encoding="utf-8")
+        _write_images(_sibling(path, "images.csv"), evaluation.images)
+    _write_curves(_sibling(path, "curves.csv"), evaluation)
+    write_score_map_table(_sibling(path, "score_maps.csv"), evaluation)
+    save_png(figure, _sibling(path, "curves.png"))
+    _sibling(path, "report.html").write_text(page, encoding="utf-8")
     write_json(path, evaluation.metrics)
-    write_json(sibling_path(path, "provenance.json"), provenance)  # the last: where it is, the run is finished
+    write_json(_sibling(path, "provenance.json"), provenance)  # last: it marks a finished run
     print_evaluation(evaluation, title)
 
 
-def sibling_path(path: Path, name: str) -> Path:
-    """Return where a file of an evaluation goes: beside metrics.json as it is, beside others after their name."""
+def _sibling(path: Path, name: str) -> Path:
     return path.with_name(name if path.stem == "metrics" else f"{path.stem}_{name}")
+
+
+def _select_images(evaluation: Evaluation, count: int) -> dict[str, list[ImageResult]]:
+    """Return the worst and the best images by IoU. Without boxes, return evenly spaced ones."""
+    by_iou = sorted((r for r in evaluation.images if not isnan(r.iou)), key=lambda result: result.iou)
+    if by_iou:
+        return {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]}
+    return {"Some": [evaluation.images[index] for index in evenly_spaced_indices(len(evaluation.images), count)]}
+
+
+def _render(result: ImageResult, records: Records, picture: Picture) -> dict[str, Any]:
+    """Draw map and boxes over an image, as a data URL with its size and class names."""
+    width, height = (int(side) for side in records.sizes[result.index])
+    size = (min(max(round(HEIGHT * width / height), HEIGHT // 4), 2 * HEIGHT), HEIGHT)
+    score_map = overlay.resize_map(picture.score_map, *size)
+    photo = np.full((size[1], size[0], 3), 40, np.uint8) if picture.photo is None else overlay.resize(picture.photo, *size)
+    scale = np.array([size[0] / width, size[1] / height] * 2)
+    boxes = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
+    text = "" if isnan(result.iou) else f"IoU {result.iou:.2f}"
+    boxes.append(((np.array(result.box) * scale).tolist(), overlay.PREDICTED, text))
+    buffer = BytesIO()
+    Image.fromarray(overlay.boxes(overlay.heat(photo, score_map), boxes)).save(buffer, "JPEG", quality=88)
+    return {
+        "result": result,
+        "label": short_name(result.label),
+        "predicted": short_name(result.predicted),
+        "url": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "width": size[0],
+        "height": size[1],
+    }
+
+
+def _render_page(
+    path: Path,
+    evaluation: Evaluation,
+    provenance: dict[str, Any],
+    title: str,
+    figure: str,
+    groups: dict[str, list[dict[str, Any]]],
+) -> str:
+    template = jinja2.Environment(autoescape=True).from_string(
+        (files("spg_lightning.reporting") / "run_page.html").read_text(encoding="utf-8")
+    )
+    names = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv", "curves.png"]
+    return template.render(
+        title=title,
+        evaluation=evaluation,
+        table=result_table(evaluation),
+        figure=figure,
+        groups=groups,
+        provenance=provenance,
+        files=[_sibling(path, name).name for name in names],
+        metrics=path.name,
+    )
 
 
 def _write_curves(path: Path, evaluation: Evaluation) -> None:
@@ -101,9 +139,9 @@ def _write_curves(path: Path, evaluation: Evaluation) -> None:
         writer = csv.writer(file)
         writer.writerow(["split", "score_map", "threshold", "num_images", *CURVES])
         for split, by_map in evaluation.curves.items():
-            for name, curves in by_map.items():
-                for threshold, hits in zip(curves.thresholds, curves.hits.T, strict=True):
-                    writer.writerow([split, name, f"{threshold:.6g}", curves.num_boxed, *hits])
+            for name, counts in by_map.items():
+                for threshold, hits in zip(counts.thresholds, counts.hits.T, strict=True):
+                    writer.writerow([split, name, f"{threshold:.6g}", counts.num_boxed, *hits])
 
 
 def _write_images(path: Path, images: tuple[ImageResult, ...]) -> None:
@@ -112,30 +150,5 @@ def _write_images(path: Path, images: tuple[ImageResult, ...]) -> None:
         writer.writerow(["image", "class", "predicted", "x0", "y0", "x1", "y1", "iou", "localized"])
         for result in images:
             box = [f"{corner:.1f}" for corner in result.box]
-            compared = ["", ""] if isnan(result.iou) else [f"{result.iou:.6f}", int(result.iou >= 0.5)]
-            writer.writerow([result.image, result.label, result.predicted, *box, *compared])
-
-
-def _shown(result: ImageResult, records: Records, picture: Callable[[int], Picture]) -> dict[str, Any]:
-    """Return what the page says of one image, with its picture as a data URL."""
-    shown = picture(result.index)
-    width, height = (int(side) for side in records.sizes[result.index])
-    size = (min(max(round(HEIGHT * width / height), HEIGHT // 4), 2 * HEIGHT), HEIGHT)
-    score_map = overlay.resize_map(shown.score_map, *size)
-    photo = np.full((size[1], size[0], 3), 40, np.uint8) if shown.photo is None else overlay.resize(shown.photo, *size)
-    scale = np.array([size[0] / width, size[1] / height] * 2)
-    drawn = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
-    drawn.append(
-        ((np.array(result.box) * scale).tolist(), overlay.FOUND, "" if isnan(result.iou) else f"IoU {result.iou:.2f}")
-    )
-    buffer = BytesIO()
-    Image.fromarray(overlay.boxes(overlay.heat(photo, score_map), drawn)).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return {
-        "result": result,
-        "label": short_name(result.label),
-        "predicted": short_name(result.predicted),
-        "url": f"data:image/jpeg;base64,{data}",
-        "width": size[0],
-        "height": size[1],
-    }
+            overlap = ["", ""] if isnan(result.iou) else [f"{result.iou:.6f}", int(result.iou >= 0.5)]
+            writer.writerow([result.image, result.label, result.predicted, *box, *overlap])

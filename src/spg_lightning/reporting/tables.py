@@ -1,4 +1,4 @@
-"""Tables of an evaluation: on the terminal, on the page, and as CSV."""
+"""Tabulate an evaluation for the terminal, the page and CSV."""
 
 import csv
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ COLUMNS = {
     "pxap": "\nPxAP",
     "threshold": "thresh-\nold",
 }
-# without val there are thresholds chosen on test only
+# without val, thresholds are chosen on test only
 ORACLE_COLUMNS = {
     "gt_known_error_oracle": "GT-known\nerror",
     "loc_top1_error_oracle": "top-1\nloc",
@@ -35,101 +35,99 @@ FLOORS = {"center": "centred box", "whole": "whole image"}
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row: `kind` is "" (a score map), "chosen" (the chosen one) or "floor"."""
+class TableRow:
+    """A table row: `kind` is "" (a score map), "chosen" (the chosen one) or "floor" (a naive baseline)."""
 
     kind: str
     cells: list[str]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The test part as a table, with what has to be said about it."""
+class ResultTable:
+    """The test split as a table, with a lead above and a note below."""
 
     lead: str
     header: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
     note: str
 
 
-def figures_of(evaluation: Evaluation) -> Figures:
-    """Return a row a score map, then the floors; columns nobody has a number for are left out."""
+def result_table(evaluation: Evaluation) -> ResultTable:
+    """Return a row per score map, then the naive baselines. Columns without numbers are left out."""
     has_val = "val" in evaluation.curves
+    numbers = evaluation.per_map[evaluation.score_map]
     wanted = COLUMNS if has_val else ORACLE_COLUMNS
-    numbers = evaluation.per_map[evaluation.score_map]
-    columns = {key: text for key, text in wanted.items() if f"test/{key}" in numbers}
+    columns = {key: title for key, title in wanted.items() if f"test/{key}" in numbers}
     rows = []
-    for name, of_map in evaluation.per_map.items():
-        several = len(evaluation.per_map) > 1
-        mark = "chosen" if several and name == evaluation.score_map else ""
-        cells = [_cell(of_map.get(f"test/{key}"), key) for key in columns]
-        rows.append(Row(mark, [f"{name} *" if mark else name or "maps", *cells]))
-    for name, text in FLOORS.items():
-        known = {
-            key: evaluation.naive_baselines.get(f"test/floor_{name}_{key}")
-            for key in ("gt_known_error", "gt_known_error_oracle")
-        }
-        if name == "whole" and not has_val:  # nothing is chosen
-            known["gt_known_error_oracle"] = known["gt_known_error"]
-        if any(value is not None for value in known.values()):
-            cells = [_cell(known[key], key) if known.get(key) is not None else "" for key in columns]
-            rows.append(Row("floor", [text, *cells]))
-    lead = f"{numbers['test/num_images']:.0f} images."
-    right = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
-    if right:
-        errors = ", ".join(f"top-{k} {error:.1f} %" for k, error in right.items())
-        lead = f"Classification error: {errors} of {numbers['test/num_images']:.0f} images."
-    return Figures(lead, ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns)))
-
-
-def _note(evaluation: Evaluation, measured: bool) -> str:
-    """Return what the numbers are, and on which photos map and threshold were chosen."""
-    usual = f"boxes are drawn at the usual threshold {evaluation.threshold:g}."
-    if not measured:
-        return f"Neither boxes nor masks: localization is not measured; {usual}"
-    told = ["Errors in percent, lower is better; accuracies (acc, PxAP): higher."]
-    numbers = evaluation.per_map[evaluation.score_map]
-    oracle = "test/threshold_oracle" in numbers
-    if val := evaluation.curves.get("val"):
-        own, threshold = val[evaluation.score_map], "test/threshold" in numbers
-        chosen = ["map (*)"] * (len(val) > 1 and localization_error(own) is not None) + ["threshold"] * threshold
-        if chosen:
-            told.append(f"{' and '.join(chosen).capitalize()} chosen on val.")
-        if not threshold:
-            told.append(f"{'Test' if own.num_boxed else 'Val'} has no boxes: {usual}")
-        if oracle:
-            told.append("Oracle: threshold chosen on test itself.")
-    elif oracle:
-        told.append("Oracle: each column's threshold is chosen on these images themselves, as papers do.")
-    return " ".join(told)
-
-
-def print_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Print the test part."""
-    figures = figures_of(evaluation)
-    table = Table(title=escape(title), title_justify="left")
-    for k, text in enumerate(figures.header):
-        table.add_column(text, justify="right" if k else "left", no_wrap=k == 0)
-    for before, row in zip([None, *figures.rows], figures.rows, strict=False):
-        if row.kind == "floor" and before is not None and before.kind != "floor":
-            table.add_section()
-        table.add_row(*row.cells, style="bold" if row.kind == "chosen" else None)
-    console = Console()
-    console.print(table)
-    console.print(f"{figures.lead} {figures.note}", highlight=False)
-
-
-def write_score_map_table(path: Path, evaluation: Evaluation) -> None:
-    """Write every number of every score map as rows: score map, split, metric, value."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["score_map", "split", "metric", "value"])
-        for name, numbers in evaluation.per_map.items():
-            writer.writerows([name, *key.split("/", 1), value] for key, value in numbers.items())
-        writer.writerows(["", *key.split("/", 1), value] for key, value in evaluation.naive_baselines.items())
+    for name, values in evaluation.per_map.items():
+        is_chosen = len(evaluation.per_map) > 1 and name == evaluation.score_map
+        cells = [_cell(values.get(f"test/{key}"), key) for key in columns]
+        rows.append(TableRow("chosen" if is_chosen else "", [f"{name} *" if is_chosen else name or "maps", *cells]))
+    for name, title in FLOORS.items():
+        keys = ("gt_known_error", "gt_known_error_oracle")
+        errors = {key: evaluation.naive_baselines.get(f"test/floor_{name}_{key}") for key in keys}
+        if name == "whole" and not has_val:  # the whole image has no threshold to choose
+            errors["gt_known_error_oracle"] = errors["gt_known_error"]
+        if any(error is not None for error in errors.values()):
+            cells = ["" if errors.get(key) is None else _cell(errors[key], key) for key in columns]
+            rows.append(TableRow("floor", [title, *cells]))
+    return ResultTable(_lead(numbers), ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns)))
 
 
 def _cell(value: float | None, key: str) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if key.startswith("threshold") else f"{value:.1f}"
+
+
+def _lead(numbers: dict[str, float]) -> str:
+    errors = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
+    listed = ", ".join(f"top-{k} {error:.1f} %" for k, error in errors.items())
+    return f"{f'Classification error: {listed} of ' if errors else ''}{numbers['test/num_images']:.0f} images."
+
+
+def _note(evaluation: Evaluation, is_measured: bool) -> str:
+    """Explain the numbers, and on which split map and threshold were chosen."""
+    default = f"boxes are drawn at the default threshold {evaluation.threshold:g}."
+    if not is_measured:
+        return f"Neither boxes nor masks: localization is not measured; {default}"
+    note = ["Errors in percent, lower is better; accuracies (acc, PxAP): higher is better."]
+    numbers = evaluation.per_map[evaluation.score_map]
+    has_threshold, has_oracle = "test/threshold" in numbers, "test/threshold_oracle" in numbers
+    if val := evaluation.curves.get("val"):
+        counts = val[evaluation.score_map]
+        has_choice = len(val) > 1 and localization_error(counts) is not None
+        chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
+        if chosen:
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val.")
+        if not has_threshold:
+            note.append(f"{'Test' if counts.num_boxed else 'Val'} has no boxes: {default}")
+        if has_oracle:
+            note.append("Oracle: threshold chosen on test itself.")
+    elif has_oracle:
+        note.append("Oracle: the threshold of each column is chosen on these images themselves, as papers do.")
+    return " ".join(note)
+
+
+def print_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Print the test split."""
+    content = result_table(evaluation)
+    table = Table(title=escape(title), title_justify="left")
+    for index, text in enumerate(content.header):
+        table.add_column(text, justify="right" if index else "left", no_wrap=index == 0)
+    for previous, row in zip([None, *content.rows], content.rows, strict=False):
+        if row.kind == "floor" and previous is not None and previous.kind != "floor":
+            table.add_section()
+        table.add_row(*row.cells, style="bold" if row.kind == "chosen" else None)
+    console = Console()
+    console.print(table)
+    console.print(f"{content.lead} {content.note}", highlight=False)
+
+
+def write_score_map_table(path: Path, evaluation: Evaluation) -> None:
+    """Write every number as a row: score map ("" for a naive baseline), split, metric, value."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["score_map", "split", "metric", "value"])
+        for name, numbers in [*evaluation.per_map.items(), ("", evaluation.naive_baselines)]:
+            writer.writerows([name, *key.split("/", 1), value] for key, value in numbers.items())

@@ -90,9 +90,9 @@ class EfficientNetLite0Stem(Stem):
             a2_penultimate=self.a2_penultimate_norm(_shift_half_cell(previous)),
         )
 
-    def a1_modules(self) -> list[nn.Module]:
-        """Return the layers up to A1."""
-        return [self.a1]
+    def new_modules(self) -> Sequence[nn.Module]:
+        """Return the normalisation layers behind the backbone's features."""
+        return self.a1_norm, self.a2_norm, self.a2_penultimate_norm
 
 
 def _shift_half_cell(features: Tensor) -> Tensor:

@@ -13,11 +13,6 @@ from spg_lightning.errors import UserError
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
 from spg_lightning.stems.weights import load_backbone
 
-A1_LAYERS = (
-    "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
-    "Mixed_5b", "Mixed_5c", "Mixed_5d",
-)  # fmt: skip
-
 
 def conv1x1_then_pool(layer: BasicConv2d, x: Tensor) -> Tensor:
     """Return torchvision's `layer(F.avg_pool2d(x, 3, 1, 1))`, the 1 x 1 convolution first: both are linear, in either order.
@@ -117,10 +112,6 @@ class InceptionV3Stem(Stem):
             a1 = F.max_pool2d(a1, kernel_size=3, stride=2, ceil_mode=True)
         previous = self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(a1))))
         return StemFeatures(a1=a1, a2=self.Mixed_6e(previous), a2_penultimate=previous)
-
-    def a1_modules(self) -> list[nn.Module]:
-        """Return the layers up to Mixed_5d."""
-        return [getattr(self, name) for name in A1_LAYERS]
 
     def _initialize(self) -> None:
         # torchvision's own initialisation of this network, needed only where it is trained from scratch

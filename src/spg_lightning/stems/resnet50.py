@@ -49,7 +49,3 @@ class ResNet50Stem(Stem):
     def a3(self) -> nn.Module:
         """The fourth stage, 2048 channels."""
         return self.layer4
-
-    def a1_modules(self) -> list[nn.Module]:
-        """Return the layers up to the third stage's first block."""
-        return [self.conv1, self.bn1, self.layer1, self.layer2, self.layer3[0]]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torchvision
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models import VGG16_Weights
 
@@ -43,7 +43,3 @@ class VGG16Stem(Stem):
             a1 = F.max_pool2d(a1, kernel_size=3, stride=2, padding=1)
         previous = self.features[A2_START:A2_LAST](a1)
         return StemFeatures(a1=a1, a2=self.features[A2_LAST:A2_END](previous), a2_penultimate=previous)
-
-    def a1_modules(self) -> list[nn.Module]:
-        """Return the first four blocks."""
-        return [self.features[:A1_END]]

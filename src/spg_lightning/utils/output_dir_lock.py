@@ -1,4 +1,4 @@
-"""A folder belongs to one run at a time: two that write the same checkpoints would go on with each other's."""
+"""Lock of an output folder: two runs that write the same checkpoints would resume from each other's."""
 
 import errno
 import fcntl
@@ -16,17 +16,16 @@ NAME = ".lock"
 
 @contextmanager
 def output_dir_lock(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder until the block is left or the process dies, however it does.
+    """Hold a folder's lock until the block ends or the process dies.
 
-    Locked is a file in it, as POSIX has it: among machines, too, where their shared file system knows locks (NFS does). Not
-    inherited, so that a loader process that outlives a killed run does not keep the folder. Where there are no locks, nothing
-    is kept out. Of a run's several processes the first one locks for all.
+    A POSIX lock also works across machines on NFS. Child processes do not inherit it, so a data worker that outlives a killed
+    run does not hold the folder. On file systems without locks nothing is locked. Rank 0 locks for all ranks.
 
     Args:
-        folder: of a run or a sweep; made if it is missing.
+        folder: of a run or a sweep; created if missing.
 
     Raises:
-        UserError: another process is in this block with the same folder.
+        UserError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not is_global_zero():
@@ -39,17 +38,17 @@ def output_dir_lock(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
-                who = file.read().strip()
+                owner = file.read().strip()
                 raise UserError(
-                    f"{folder}: another run{who and f' ({who})'} is writing there; wait for its end, or choose another "
+                    f"{folder}: another run{owner and f' ({owner})'} is writing there; wait for its end, or choose another "
                     f"folder with output_dir=... (if its machine is gone for good, delete {path})"
                 ) from None
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            raise UserError(f"{folder}: another run left it this very moment; start again")
+            raise UserError(f"{folder}: another run released this folder just now; start again")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is locked: who opened it before sees that it is gone
+            path.unlink(missing_ok=True)  # while locked: a process that opened the file before sees that it is gone

@@ -1,4 +1,4 @@
-"""The random number generators of a process, as plain data that a checkpoint can hold."""
+"""The random number generators of a process as plain data."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def get_rng_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of Python's, NumPy's and torch's generators, and of the device's own, where it has one."""
+    """Return the states of Python's, NumPy's and torch's generators, and of the device's own if it has one."""
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002
     assert isinstance(numpy, dict)
     numpy["state"] = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
@@ -22,9 +22,9 @@ def get_rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Go on with the random numbers where `get_rng_state` was called."""
-    kind, keys, gauss = state["python"]
-    random.setstate((kind, tuple(keys), gauss))
+    """Restore the states that `get_rng_state` returned."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
     numpy = state["numpy"]
     key = np.asarray(numpy["state"]["key"], np.uint32)
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})  # noqa: NPY002

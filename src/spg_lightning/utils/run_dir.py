@@ -1,5 +1,7 @@
 """Every file name of a run folder, once."""
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,21 @@ class RunDir:
     def curves(self) -> Path:
         """Counts at every threshold."""
         return self.path / "curves.csv"
+
+    @property
+    def images(self) -> Path:
+        """Class, box and IoU of each test image."""
+        return self.path / "images.csv"
+
+    @property
+    def score_maps(self) -> Path:
+        """Every metric of every score map."""
+        return self.path / "score_maps.csv"
+
+    @property
+    def plot(self) -> Path:
+        """Accuracy over threshold."""
+        return self.path / "curves.png"
 
     @property
     def report(self) -> Path:
@@ -83,3 +100,14 @@ class RunDir:
     def is_used(self) -> bool:
         """Whether the folder holds a training run, finished or not."""
         return self.config.is_file() or self.checkpoints.is_dir()
+
+    def clear(self, keep: Iterable[Path] = ()) -> None:
+        """Delete the files of a training run, except those to keep. Other files in the folder stay."""
+        kept = {path.resolve() for path in keep}
+        for path in self.checkpoints.glob("*") if self.checkpoints.is_dir() else ():
+            if path.is_file() and path.resolve() not in kept:
+                path.unlink()
+        results = (self.metrics, self.curves, self.images, self.score_maps, self.plot, self.report)
+        for path in (self.provenance, self.config, self.log, *results):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.gallery, ignore_errors=True)

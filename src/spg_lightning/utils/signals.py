@@ -1,20 +1,20 @@
-"""Signals that ask a run to end: it finishes its step, saves, and says how to go on. Light to import."""
+"""Signals that stop a run: it finishes its step, saves, and prints how to resume. Imports no torch."""
 
 import signal
 import threading
 import time
 from types import FrameType, TracebackType
 
-# Ctrl-C; preemption and scancel; what `sbatch --signal=USR1@120` and submitit (USR2) have sent ahead of the time limit
+# Ctrl-C; preemption and scancel; `sbatch --signal=USR1@120` and submitit (USR2) ahead of the time limit
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class RunInterrupted(BaseException):
-    """A run was asked to end. No `Exception`: nobody on the way out takes it for a mistake of his own.
+    """A signal stopped the run. Not an `Exception`, so that no handler on the way mistakes it for an error.
 
     Attributes:
-        signal: that asked.
-        code: to exit with, as a shell has it: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1, 140 for SIGUSR2.
+        signal: that stopped the run.
+        code: exit code by the shell's convention: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1, 140 for SIGUSR2.
     """
 
     def __init__(self, number: int, line: str = "") -> None:
@@ -24,42 +24,42 @@ class RunInterrupted(BaseException):
 
 
 class StopSignals:
-    """Catches the signals inside a `with`.
+    """Context manager that catches `SIGNALS`.
 
     Attributes:
-        received: the first signal that came, None before.
-        deferred: true while the run looks at `asked` at every step; else a signal raises `RunInterrupted` on the spot, too. Python
-            loses what is raised while it starts a process or a finalizer runs; the next look at `asked` makes up for it.
+        received: the first signal, None before.
+        deferred: whether the run polls `received` at every step. Otherwise a signal also raises `RunInterrupted` at once.
+            Python drops exceptions raised while it starts a process or runs a finalizer; the next poll catches these.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
-        self._since, self._by_hand = 0.0, 0
-        self._before: dict[signal.Signals, object] = {}
+        self._received_at, self._num_sigint = 0.0, 0
+        self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():  # Python lets nobody else
-            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():  # Python allows no other thread to set handlers
+            self._previous = {number: signal.getsignal(number) for number in SIGNALS}
         self.install()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def waiting(self) -> float:
-        """Return the seconds since the run was asked to end, 0 where it was not."""
-        return time.monotonic() - self._since if self.received is not None else 0.0
+        """Return the seconds since the first signal, 0 before."""
+        return time.monotonic() - self._received_at if self.received is not None else 0.0
 
     def install(self) -> None:
-        """Take the signals over; again wherever Lightning, which talks to the other processes in its handler, took them."""
-        for number in self._before:
+        """Install the handlers. Call it again after Lightning, whose handlers communicate with other processes, sets its own."""
+        for number in self._previous:
             signal.signal(number, self._handler)
 
     def _handler(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
-            self.received, self._since = number, time.monotonic()
-        self._by_hand += number == signal.SIGINT  # a sweep sends one, too, where it was asked to end as its job was
-        if not self.deferred or self._by_hand > 1:  # the second Ctrl-C: now
+            self.received, self._received_at = number, time.monotonic()
+        self._num_sigint += number == signal.SIGINT  # a stopped sweep also sends SIGINT to its job
+        if not self.deferred or self._num_sigint > 1:  # a second Ctrl-C stops at once
             raise RunInterrupted(number)

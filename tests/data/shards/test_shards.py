@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from spg_lightning import UserError, compose, prepare, train
 from spg_lightning.config.build import build_data
 from spg_lightning.data import ImageDataset, collate, read_cub, shards
-from spg_lightning.data.photos import ImageFiles
+from spg_lightning.data.images import ImageFiles
+from spg_lightning.data.samplers import SHUFFLE_BUFFER_CHUNKS, ProcessSampler, SeededSampler
 from spg_lightning.data.shards.shards import ShardedImages, Shards, records_code, write_shards
 from spg_lightning.data.transforms import train_transform
-from spg_lightning.datamodule import SHUFFLE_BUFFER_CHUNKS, ProcessSampler, SeededSampler
 from tests.conftest import TINY
 from tests.trees import replace_line, write_cub
 

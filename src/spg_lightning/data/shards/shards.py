@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.jpeg import decode_jpeg
 from spg_lightning.data.packed_strings import PackedStrings
-from spg_lightning.data.photos import ImageFiles
 from spg_lightning.data.records import Records
 from spg_lightning.data.shards.remote import Folder
 from spg_lightning.errors import UserError, first_line

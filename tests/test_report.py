@@ -1,4 +1,4 @@
-"""The verb `report`: table, data and page of a folder of runs; a user's mistake in one line."""
+"""The command `report`: table, data and page of a folder of runs; a mistake of the user in one line."""
 
 import csv
 import re
@@ -49,11 +49,11 @@ def test_files(verb, runs):
     assert "script" not in found.tags
     assert not re.search(r"url\(\s*['\"]?(http|//)|@import", page)
     assert found.tags.count("svg") == 3  # differences, accuracy, training
-    assert found.tags.count("img") == 2 * 2  # photos, variants
+    assert found.tags.count("img") == 2 * 2  # images, variants
     for words in (
         "ablation",
         "2 variants, 4 runs, seeds 0, 1",
-        "Beside the published figures",
+        "Published figures",
         "other data and network",
     ):
         assert words in found.text
@@ -108,21 +108,19 @@ def test_a_sweep_over_two_numbers_is_a_heat_map(tmp_path):
             config = config_of(f"thresholds.b2.high={high}", f"thresholds.b2.low={low}")
             write_run(tmp_path / f"{high}-{low}", config, 0, 30 + 10 * high - low)
     result = report(compose("report", [f"runs={tmp_path}"]))
-    page = result.page.read_text()
+    page = (tmp_path / "report.html").read_text()
     assert "framed" in page
-    assert result.reference == "SPG b2.high=0.7 b2.low=0.1"
+    assert result.reference.label == "SPG b2.high=0.7 b2.low=0.1"
     assert len(result.variants) == 6
     assert "one common seed: no test" in page
     assert "±" not in (tmp_path / "table.md").read_text().split("Against")[0]
 
 
 def test_a_large_sweep_shows_the_best_on_val(tmp_path):
-    config = config_of()
     for k in range(12):
-        b2 = config["thresholds"]["b2"] | {"high": 0.4 + 0.05 * k}
-        write_run(tmp_path / str(k), config | {"thresholds": config["thresholds"] | {"b2": b2}}, 0, 60.0 - k)
-    result = report(compose("report", [f"runs={tmp_path}", "photos=1"]))
-    page = result.page.read_text()
+        write_run(tmp_path / str(k), config_of(f"thresholds.b2.high={0.4 + 0.05 * k}"), 0, 60.0 - k)
+    report(compose("report", [f"runs={tmp_path}", "photos=1"]))
+    page = (tmp_path / "report.html").read_text()
     assert "the reference and the 7 variants that are best on val, of 12" in page
     assert page.count("<img") == 8
 
@@ -131,7 +129,7 @@ def test_one_run_alone(tmp_path):
     write_run(tmp_path / "only", config_of(), 3, 30.0)
     result = report(compose("report", [f"runs={tmp_path}"]))
     assert result.differences == {}
-    page = Links(result.page.read_text()).text
+    page = Links((tmp_path / "report.html").read_text()).text
     assert "1 variant, 1 run, seed 3" in page
     assert "Against" not in page
 
@@ -139,12 +137,14 @@ def test_one_run_alone(tmp_path):
 def test_names_are_escaped(tmp_path):
     root = tmp_path / "a <b>&amp; $x_1$"
     plain = config_of()
-    strange = plain | {"stem": plain["stem"] | {"weights": "<script>alert('$1')</script>"}}
-    write_run(root / "r<em>", plain, 0, 30.0, photos=("<u>_$", "b"))
-    write_run(root / 'q"', strange, 0, 31.0, photos=("<u>_$", "b"))
+    weights = "<script>alert('$1')</script>"
+    strange = plain | {"stem": plain["stem"] | {"weights": weights}, "variant": [f"stem.weights={weights}"]}
+    write_run(root / "r<em>", plain, 0, 30.0, images=("<u>_$", "b"))
+    write_run(root / 'q"', strange, 0, 31.0, images=("<u>_$", "b"))
     (root / "x<s>").mkdir()
     OmegaConf.save(plain, root / "x<s>" / "config.yaml")
-    page = report(compose("report", [f"runs='{root}'"])).page.read_text()
+    report(compose("report", [f"runs='{root}'"]))
+    page = (root / "report.html").read_text()
     found = Links(page)
     assert not {"script", "em", "u", "s"} & set(found.tags)
     assert page.count("<script") == 0
@@ -180,7 +180,7 @@ MISTAKES = {
     "folder missing": (lambda r: None, ["runs=nowhere"], ["runs=nowhere", "no such folder"]),
     "curves broken": (lambda r: (r / "spg-0" / "curves.csv").write_text("a,b\n1,2\n"), [], ["spg-0/curves.csv cannot"]),
     "picture broken": (
-        lambda r: (r / "spg-0" / "gallery" / "001.Wren_a.png").write_bytes(b"x"), [], ["001.Wren_a.png is no readable"],
+        lambda r: (r / "spg-0" / "gallery" / "001.Wren_a.png").write_bytes(b"x"), [], ["001.Wren_a.png is not a readable"],
     ),
     "unknown reference": (lambda r: None, ["reference=SPG-plane"], ["reference=SPG-plane", "Did you mean 'SPG-plain'?"]),
     "unknown metric": (lambda r: None, ["metric=gt_known_eror"], ["metric=gt_known_eror", "'gt_known_error'?"]),
@@ -189,11 +189,11 @@ MISTAKES = {
 
 
 DAMAGES = {
-    "metrics cut off": ("metrics.json", '{"test/gt_known_error": 3', "spg-0: metrics.json is no readable JSON"),
-    "metrics no object": ("metrics.json", "[1]", "spg-0: metrics.json holds no JSON object"),
+    "metrics cut off": ("metrics.json", '{"test/gt_known_error": 3', "spg-0: metrics.json is not readable JSON"),
+    "metrics no object": ("metrics.json", "[1]", "spg-0: metrics.json is not a JSON object"),
     "metrics no number": ("metrics.json", '{"test/x": "12"}', "spg-0: metrics.json: 'test/x' is '12', not a number"),
-    "provenance broken": ("provenance.json", '{"seed"', "spg-0: provenance.json is no readable JSON"),
-    "config broken": ("config.yaml", "a: [1", "spg-0: config.yaml is no readable YAML"),
+    "provenance broken": ("provenance.json", '{"seed"', "spg-0: provenance.json is not readable JSON"),
+    "config broken": ("config.yaml", "a: [1", "spg-0: config.yaml is not readable YAML"),
 }
 
 

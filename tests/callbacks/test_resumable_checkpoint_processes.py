@@ -1,4 +1,4 @@
-"""Real processes, really killed: the script of experiments/resume, with fewer kills; and exit codes."""
+"""Killed and preempted processes: the script of experiments/resume with fewer kills, and exit codes."""
 
 import csv
 import os
@@ -11,13 +11,7 @@ import pytest
 
 from tests.callbacks.helpers import SMALL
 from tests.conftest import ROOT
-from tests.trees import write_cub
-from tests.utils.test_distributed import ALIKE, TWO, call
-
-
-@pytest.fixture(scope="module")
-def cub(tmp_path_factory):
-    return write_cub(tmp_path_factory.mktemp("killed") / "cub", per_class=12)
+from tests.test_train_processes import TWO
 
 
 @pytest.mark.slow
@@ -50,29 +44,4 @@ def test_preemption_ends_with_a_line_and_a_code(cub, tmp_path, processes):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
     assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("stopped by SIGTERM; go on with the same command and resume=auto")
-
-
-@pytest.mark.slow
-def test_one_two_and_three_processes_count_every_image_once(tmp_path):
-    """19 test photos: neither 2 nor 3 divides them."""
-    cub = write_cub(tmp_path / "cub", classes=2, per_class=38)
-    keep = (cub / "train_test_split.txt").read_text().splitlines()
-    # every other photo is a test photo: 19 a class; the second class's go to the training
-    keep = [f"{line.split()[0]} 1" if number >= 38 and number % 38 else line for number, line in enumerate(keep)]
-    (cub / "train_test_split.txt").write_text("\n".join(keep) + "\n")
-    texts = {}
-    for processes in (1, 2, 3):
-        folder = tmp_path / f"{processes}"
-        ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={processes}") if processes > 1 else ()
-        done = call(
-            *ALIKE, *ddp, f"dataset.root={cub}", "trainer.max_epochs=1", "dataset.batch_size=6", "dataset.lr=0",
-            "data.eval_batch_size=2", f"output_dir={folder}",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        texts[processes] = (
-            (folder / "metrics.json").read_text(),
-            sorted(row.split(",")[0] for row in (folder / "images.csv").read_text().splitlines()),
-        )
-    assert texts[1] == texts[2] == texts[3]
-    assert len(set(texts[1][1])) == len(texts[1][1])
+    assert err.splitlines()[-1].startswith("stopped by SIGTERM; resume with the same command and resume=auto")

@@ -1,4 +1,4 @@
-"""A run that died goes on as if it had not."""
+"""Interrupted runs resume bit by bit."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ import torch
 
 from spg_lightning import UserError
 from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
+from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
 from tests.callbacks.helpers import Died, assert_same, dies, run
 
@@ -19,7 +20,7 @@ def test_the_last_checkpoint_is_of_the_last_step(whole):
     assert torch.load(whole / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 9
 
 
-def test_wherever_it_died(cub, whole, tmp_path):
+def test_a_killed_run_resumes_bit_by_bit(cub, whole, tmp_path):
     """Before the first checkpoint, inside an epoch, after the first step of one, after the last, in the evaluation."""
     for step in (1, 3, 4, 6, 7, 9):
         with pytest.raises(Died):
@@ -53,7 +54,7 @@ def test_wherever_it_died(cub, whole, tmp_path):
     ],
 )
 @pytest.mark.slow
-def test_with(cub, tmp_path, overrides):
+def test_a_killed_run_resumes_bit_by_bit_with(cub, tmp_path, overrides):
     run(cub, tmp_path / "whole", *overrides)
     steps = (2, 3) if "method=cutmix" in overrides else (2, 4, 5)
     for step in steps:
@@ -77,9 +78,9 @@ def test_a_signal_ends_the_step_and_saves(cub, whole, tmp_path, signal, code):
 
 @pytest.mark.parametrize("grace", [0, 60])
 def test_a_signal_in_a_validation(cub, whole, tmp_path, grace, monkeypatch):
-    """It ends and is saved; a long one is given up, and the steps since the last checkpoint are made again."""
+    """A short validation ends and the run is saved; a long one is aborted, and the steps since the last checkpoint are repeated."""
     monkeypatch.setattr("spg_lightning.callbacks.resumable_checkpoint.VALIDATION_GRACE_S", grace)
-    with pytest.raises(RunInterrupted, match="stopped by SIGTERM; go on with the same command and resume=auto"):
+    with pytest.raises(RunInterrupted, match="stopped by SIGTERM; resume with the same command and resume=auto"):
         run(cub, tmp_path, *dies(6, by="SIGTERM", hook="on_validation_start"), "checkpoint_every_steps=4")
     saved = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True)["resume"]["step"]
     assert saved == (6 if grace else 4)
@@ -87,78 +88,78 @@ def test_a_signal_in_a_validation(cub, whole, tmp_path, grace, monkeypatch):
     assert_same(tmp_path, whole)
 
 
-def test_a_longer_run_says_what_becomes_of_the_schedule(cub, whole, tmp_path, caplog):
+def test_a_longer_run_warns_about_the_schedule(cub, whole, tmp_path, caplog):
     constant = ("schedule=constant",)
     run(cub, tmp_path / "two", *constant, "trainer.max_epochs=2")
     run(cub, tmp_path / "two", *constant, "resume=auto")
-    assert "trainer.max_epochs=2 there, 3 here: from here on the schedule follows the new length" in caplog.text
+    assert "trainer.max_epochs=2 in the checkpoint, 3 here: the schedule follows the new length from here on" in caplog.text
     run(cub, tmp_path / "three", *constant)
     assert_same(tmp_path / "two", tmp_path / "three")
 
 
-def test_what_is_damaged_or_of_another_run(cub, tmp_path, caplog):
+def test_damaged_and_foreign_checkpoints(cub, tmp_path, caplog):
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(4), "checkpoint_every_steps=1")
     last, before = (tmp_path / "checkpoints" / name for name in ("resume.ckpt", "resume.previous.ckpt"))
     config = (tmp_path / "config.yaml").read_text()
-    with pytest.raises(UserError, match=r"is of another config \(dataset.lr=0.001 there, 0.5 here, and \d+ more\)"):
+    with pytest.raises(UserError, match=r"has another config \(dataset.lr=0.001 in the checkpoint, 0.5 here, and \d+ more\)"):
         run(cub, tmp_path, "resume=auto", "dataset.lr=0.5")
     assert (tmp_path / "config.yaml").read_text() == config
 
     last.write_bytes(last.read_bytes()[:-1000])
-    with pytest.raises(UserError, match=f"is damaged .*; resume={before} is the one before it"):
+    with pytest.raises(UserError, match=f"is damaged .*; resume={before} is the previous one"):
         run(cub, tmp_path, f"resume={last}")
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(4), "resume=auto", "checkpoint_every_steps=1")
-    assert re.search(f"{last} is damaged .*; the one before it is taken", caplog.text)
+    assert re.search(f"{last} is damaged .*; resuming from the previous one", caplog.text)
     steps = [torch.load(path, weights_only=True)["resume"]["step"] for path in (before, last)]
-    assert steps == [2, 3], "the damaged one did not take the good one's place"
+    assert steps == [2, 3], "the damaged one did not replace the valid one"
     last.write_bytes(last.read_bytes()[:-1000])
     before.write_bytes(b"")
-    with pytest.raises(UserError, match="no other one is whole"):
+    with pytest.raises(UserError, match="no other checkpoint is valid; start again with overwrite=true"):
         run(cub, tmp_path, "resume=auto")
-    with pytest.raises(UserError, match="holds weights, not how to go on"):
+    with pytest.raises(UserError, match="holds weights but no training state"):
         run(cub, tmp_path, f"resume={tmp_path / 'checkpoints/best.ckpt'}")
 
 
-def test_a_run_goes_on_with_other_loader_processes(cub, whole, tmp_path):
-    """Who loads, and how often a loader was started, is nothing that dropout may see."""
+def test_a_run_resumes_with_another_number_of_workers(cub, whole, tmp_path):
+    """Dropout must not depend on the loader processes or on how often a loader was started."""
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1", "data.num_workers=2")
     run(cub, tmp_path, "resume=auto")
     assert_same(tmp_path, whole)
 
 
-def test_checkpoints_take_a_share_of_the_time(tmp_path, monkeypatch):
+def test_automatic_checkpoints_take_a_fraction_of_the_time(tmp_path, monkeypatch):
     now, saved = [0.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr("spg_lightning.callbacks.resumable_checkpoint.batches_done", lambda trainer: 0)
-    keeper = ResumableCheckpoint(tmp_path, "auto", None, StopSignals())
+    checkpointer = ResumableCheckpoint(RunDir(tmp_path), "auto", None, StopSignals(), num_train_images=9)
 
     def save(trainer, between_epochs):
         now[0] += 2.0
         saved.append(trainer.global_step)
 
-    monkeypatch.setattr(keeper, "_save", save)
+    monkeypatch.setattr(checkpointer, "_save", save)
     for step in range(0, 4000, 50):
         now[0] += 1.0
         trainer = SimpleNamespace(global_step=step, world_size=1, is_global_zero=True, accumulate_grad_batches=1)
-        keeper.on_train_batch_start(trainer, None, None, 0)
+        checkpointer.on_train_batch_start(trainer, None, None, 0)
     # every 4 s one would be due; 2 s of saving are followed by 38 s of rest
     assert saved == [200, 2200]
     with pytest.raises(UserError, match="choose auto or a positive number"):
-        ResumableCheckpoint(tmp_path, "often", None, StopSignals())
+        ResumableCheckpoint(RunDir(tmp_path), "often", None, StopSignals(), num_train_images=9)
 
 
-def test_a_signal_that_python_lost_ends_the_run_at_the_next_look(cub, whole, tmp_path, monkeypatch):
-    """What a handler raises in a finalizer, or while a process is started, goes nowhere."""
-    come = StopSignals._come
+def test_a_dropped_signal_stops_the_run_at_the_next_poll(cub, whole, tmp_path, monkeypatch):
+    """Python drops exceptions that a handler raises in a finalizer or while a process starts."""
+    handler = StopSignals._handler
 
     def lose(signals, number, frame):
         with contextlib.suppress(RunInterrupted):
-            come(signals, number, frame)
+            handler(signals, number, frame)
 
-    monkeypatch.setattr(StopSignals, "_come", lose)
+    monkeypatch.setattr(StopSignals, "_handler", lose)
     for hook, step in (("on_fit_start", 0), ("on_test_start", 9)):
         with pytest.raises(RunInterrupted, match="stopped by SIGTERM"):
             run(cub, tmp_path, *dies(step, by="SIGTERM", hook=hook), "resume=auto")
@@ -167,10 +168,10 @@ def test_a_signal_that_python_lost_ends_the_run_at_the_next_look(cub, whole, tmp
 
 
 def test_a_full_disk(cub, whole, tmp_path, caplog, monkeypatch):
-    """The training goes on, and the checkpoint of before stays."""
+    """Training continues, and the previous checkpoint is kept."""
     import errno
 
-    from spg_lightning.checkpoints import whole as writing
+    from spg_lightning.checkpoints import io as writing
 
     save, calls = torch.save, []
 
@@ -184,7 +185,7 @@ def test_a_full_disk(cub, whole, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(writing.torch, "save", fills_up)
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(3), "checkpoint_every_steps=1")
-    assert "No space left on device); the one of step 1 stays; the training goes on" in caplog.text
+    assert "No space left on device); the one of step 1 is kept; training continues" in caplog.text
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["resume.ckpt"]
     monkeypatch.undo()
     run(cub, tmp_path, "resume=auto")
@@ -205,58 +206,18 @@ def test_a_disk_without_room_for_the_log(cub, whole, tmp_path, monkeypatch):
         save(writer)
 
     monkeypatch.setattr(ResumableWriter, "save", fills_up)
-    with pytest.raises(UserError, match="No space left on device; make room, then go on with resume=auto"):
+    with pytest.raises(UserError, match="No space left on device; make room, then resume with resume=auto"):
         run(cub, tmp_path, "checkpoint_every_steps=1")
     monkeypatch.undo()
     run(cub, tmp_path, "resume=auto")
     assert_same(tmp_path, whole)
 
 
-def test_an_automatic_precision_is_kept_as_what_it_was(cub, tmp_path, monkeypatch):
-    chosen = "spg_lightning.train.precision_of"  # by the machine: these tests run on both kinds
+def test_an_automatic_precision_is_stored_as_its_value(cub, tmp_path, monkeypatch):
+    chosen = "spg_lightning.config.build.precision_of"  # by the machine: these tests run on both kinds
     monkeypatch.setattr(chosen, lambda trainer: "32-true")
     with pytest.raises(Died):
         run(cub, tmp_path, *dies(3), "trainer.precision=auto", "checkpoint_every_steps=1")
     monkeypatch.setattr(chosen, lambda trainer: "bf16-mixed")
-    with pytest.raises(UserError, match=r"trainer\.precision=32-true there, bf16-mixed here"):
+    with pytest.raises(UserError, match=r"trainer\.precision=32-true in the checkpoint, bf16-mixed here"):
         run(cub, tmp_path, "trainer.precision=auto", "resume=auto")
-
-
-def test_a_loss_that_is_no_number(cub, tmp_path):
-    with pytest.raises(UserError) as stop:
-        run(cub, tmp_path, "schedule=constant", "dataset.lr=1e15", "checkpoint_every_steps=1")
-    said = str(stop.value)
-    assert "\n" not in said
-    assert re.match(r"the loss of step \d is (nan|inf) \(parts: .*cls (nan|inf).*\) on 00\d.Class_\d/Photo_", said)
-    good = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True) if "good checkpoint is" in said else None
-    for value in good["state_dict"].values() if good else ():
-        assert value.isfinite().all()
-
-
-def test_weights_that_are_no_numbers_are_met_before_a_validation(cub, tmp_path):
-    """Else it would be told as a photo's map that is no number."""
-    spoils = "+callbacks.spoils._target_=tests.callbacks.helpers.Spoils"
-    with pytest.raises(UserError, match=r"^network.a4.weight is no longer finite at step 3; .*lower dataset.lr"):
-        run(cub, tmp_path, spoils)
-
-
-@pytest.mark.parametrize("epochs", [100, -1, "null"])
-def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path, epochs):
-    steps = (
-        "schedule=step",
-        "schedule.every_epochs=1",
-        "schedule.factor=0.1",
-        f"trainer.max_epochs={epochs}",
-        "trainer.max_steps=5",
-    )
-    run(cub, tmp_path, *steps)
-    (schedule,) = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"]
-    assert min(schedule["_last_lr"]) == pytest.approx(0.1 * 0.001)  # after five steps, three an epoch
-
-
-@pytest.mark.parametrize("stale", [False, True])
-def test_the_best_that_there_is_not(cub, whole, tmp_path, caplog, stale):
-    told = f"resume={whole / 'checkpoints/resume.ckpt'}" if stale else "trainer.max_epochs=1"
-    run(cub, tmp_path, "eval_checkpoint=best", "callbacks.best=null", told)
-    assert "eval_checkpoint=best: no validation has written" in caplog.text
-    assert json.loads((tmp_path / "provenance.json").read_text())["weights"] == "last"

@@ -8,7 +8,7 @@ from typing import TypedDict
 import albumentations as A
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -18,6 +18,7 @@ from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
 from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
+from spg_lightning.localization.threshold_scan import scale_boxes
 
 log = logging.getLogger(__name__)
 ON_CORRUPT_IMAGE = ("skip", "error")
@@ -25,31 +26,41 @@ DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of more than 8 bit
 
 
 class Sample(TypedDict):
-    """One photo as the network's input frame shows it.
+    """One image at the network's input size.
 
-    image: (3, Y, X) uint8 RGB. label, index: integers; index counts in the records. boxes: (n, 4) float32 x0 y0 x1 y1 in
-    the input frame, without those a crop cut away. mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None.
-    window: what is still to be cut out of image, boxes and mask, or None.
+    Attributes:
+        image: (3, Y, X) uint8 RGB.
+        image_id: path without extension.
+        label: class index.
+        index: in the records.
+        boxes: (n, 4) float32 x0 y0 x1 y1 after the transform, without boxes that the crop cut away.
+        true_boxes: (n, 4) integers, the ground truth scaled to the frame of the evaluation; empty in training.
+        mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None.
+        window: still to be cut out of image, boxes and mask, or None.
     """
 
     image: Tensor
+    image_id: str
     label: int
     index: int
     boxes: Tensor
+    true_boxes: Int[np.ndarray, "n 4"]
     mask: Tensor | None
     window: Window | None
 
 
 class Batch(TypedDict):
-    """Samples side by side: image (B, 3, Y, X), label (B,), index (B,), mask (B, Y, X) or None, boxes and window lists.
+    """Collated samples: image (B, 3, Y, X), label (B,), index (B,), mask (B, Y, X) or None; the others are lists.
 
-    An image lies in memory with its channels last, as it was decoded and as convolutions want it.
+    Images are channels last in memory, as decoded.
     """
 
     image: Tensor
+    image_id: list[str]
     label: Tensor
     index: Tensor
     boxes: list[Tensor]
+    true_boxes: list[Int[np.ndarray, "n 4"]]
     mask: Tensor | None
     window: list[Window] | None
 
@@ -128,6 +139,7 @@ class ImageDataset(Dataset):
         with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
         source: index -> pixels, of any size; None: the files, in full.
         windows: seed -> the window to cut out after `transform`; it is named in the sample, not cut. None: no window.
+        frame: width and height that an evaluation compares boxes in; None: samples have no `true_boxes`.
     """
 
     def __init__(
@@ -139,13 +151,14 @@ class ImageDataset(Dataset):
         with_boxes: bool = True,
         source: Source | None = None,
         windows: Callable[[int | None], Window] | None = None,
+        frame: tuple[int, int] | None = None,
     ) -> None:
         if on_corrupt_image not in ON_CORRUPT_IMAGE:
             raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose skip or error")
         self.records, self.transform, self.on_corrupt_image = records, transform, on_corrupt_image
         self.with_masks, self.with_boxes = with_masks and bool(records.masks), with_boxes
         self.source = source or ImageFiles(records)
-        self.windows = windows
+        self.windows, self.frame = windows, frame
 
     def __len__(self) -> int:
         return len(self.records)
@@ -167,6 +180,12 @@ class ImageDataset(Dataset):
             log.warning("%s; skipped (data.on_corrupt_image=error stops instead)", error)
             return None
 
+    def true_boxes(self, index: int) -> Int[np.ndarray, "n 4"]:
+        """Return the ground-truth boxes of an image, scaled to the frame; none without a frame."""
+        if self.frame is None:
+            return np.zeros((0, 4), np.int64)
+        return scale_boxes(self.records.boxes_of(index), tuple(self.records.sizes[index].tolist()), self.frame)
+
     def _sample(self, index: int, seed: int | None) -> Sample:
         records = self.records
         photo = self.source(index)
@@ -179,9 +198,11 @@ class ImageDataset(Dataset):
         out = self.transform(**arguments)
         return Sample(
             image=torch.from_numpy(np.ascontiguousarray(out["image"])).permute(2, 0, 1),
+            image_id=records.image_id(index),
             label=int(records.labels[index]),
             index=index,
             boxes=torch.from_numpy(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4)),
+            true_boxes=self.true_boxes(index),
             mask=torch.from_numpy(np.ascontiguousarray(out["mask"])) if self.with_masks else None,
             window=self.windows(seed) if self.windows else None,
         )
@@ -196,9 +217,11 @@ def collate(samples: list[Sample | None]) -> Batch | None:
     windows = [sample["window"] for sample in kept]
     return Batch(
         image=stack_images([sample["image"] for sample in kept]),
+        image_id=[sample["image_id"] for sample in kept],
         label=torch.tensor([sample["label"] for sample in kept]),
         index=torch.tensor([sample["index"] for sample in kept]),
         boxes=[sample["boxes"] for sample in kept],
+        true_boxes=[sample["true_boxes"] for sample in kept],
         mask=None if any(mask is None for mask in masks) else default_collate(masks),
         window=None if None in windows else [window for window in windows if window is not None],
     )

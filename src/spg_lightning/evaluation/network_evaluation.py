@@ -1,0 +1,57 @@
+"""Evaluate a trained network on val and test, as training and `evaluate` do."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytorch_lightning as pl
+
+from spg_lightning.data.predictions import OTHER
+from spg_lightning.datamodule import ImageDataModule
+from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results, select_score_map
+from spg_lightning.localizer import Localizer
+from spg_lightning.module import SPGModule
+from spg_lightning.reporting.run_page import Picture
+from spg_lightning.spg.network import SPGNetwork
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> Evaluation:
+    """Run val and test once each, for all score maps of the module."""
+    trainer.validate(module, datamodule=data, verbose=False)
+    module.recorded_map = select_score_map(module.curves["val"])
+    trainer.test(module, datamodule=data, verbose=False)
+    truth = {
+        split: data.ground_truth(split, list(range(len(data.records[split]))))
+        for split in ("val", "test")
+        if len(data.records[split].boxes)
+    }
+    if not len(data.records["test"].boxes) and not data.records["test"].masks:
+        log.warning("the test images have neither boxes nor masks: only classification is measured")
+    evaluation = compute_evaluation(module.curves["test"], module.curves["val"], truth, data.frame)
+    outputs = module.test_outputs
+    names, frames = data.class_names, dict.fromkeys(outputs.scans, data.frame)
+    predicted = {i: "(another)" if label == OTHER else names[label] for i, label in outputs.predicted.items()}
+    images = image_results(data.records["test"], outputs.scans, predicted, frames, evaluation.threshold)
+    return replace(evaluation, images=images)
+
+
+@contextmanager
+def inference_context(trainer: pl.Trainer, network: SPGNetwork) -> Iterator[None]:
+    """Put the network in evaluation mode, on the device and in the precision of the trainer's evaluation.
+
+    Lightning moves it back to the host, and into training mode, after each of its calls.
+    """
+    network.to(trainer.strategy.root_device).eval()
+    with trainer.precision_plugin.forward_context():
+        yield
+
+
+def render_sample(localizer: Localizer, data: ImageDataModule, index: int) -> Picture:
+    """Return a test image and the score map of its label, as a report shows them."""
+    sample = data.dataset("test")[index]
+    assert sample is not None  # it has been evaluated
+    (values,) = localizer.maps(sample["image"][None], [sample["label"]])
+    return Picture(values, sample["image"].permute(1, 2, 0).numpy())

@@ -1,0 +1,21 @@
+"""Which changes of a config allow resuming."""
+
+from spg_lightning.checkpoints.compatibility import differences, lengths, rng_affecting_changes
+
+
+def test_allowed_and_forbidden_changes():
+    saved = {"seed": 0, "trainer": {"max_epochs": 2, "devices": 1, "precision": "32-true"}, "output_dir": "a"}
+    new = {"seed": 0, "trainer": {"max_epochs": 3, "devices": 2, "precision": "32-true"}, "output_dir": "b"}
+    assert differences(saved, new) == []
+    assert lengths(saved, new) == ["trainer.max_epochs=2 in the checkpoint, 3 here"]
+    assert rng_affecting_changes(saved, new) == []  # the module's keys are newer than these configs
+    new["module"] = {"compile": True, "channels_last": True}
+    assert differences(saved, new) == []
+    assert rng_affecting_changes(saved, new) == ["module.compile=False in the checkpoint, True here"]
+    new["module"] = {"compile": False, "channels_last": False}
+    assert rng_affecting_changes(saved, new) == ["module.channels_last=True in the checkpoint, False here"]
+    new["trainer"]["precision"], new["seed"] = "16-mixed", 1
+    assert differences(saved, new) == [
+        "seed=0 in the checkpoint, 1 here",
+        "trainer.precision=32-true in the checkpoint, 16-mixed here",
+    ]

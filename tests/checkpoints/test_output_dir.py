@@ -1,0 +1,197 @@
+"""An output folder belongs to one run: nothing of an earlier run is lost without the user's word."""
+
+import errno
+import json
+import shutil
+
+import pytest
+import torch
+
+from spg_lightning import UserError
+from tests.callbacks.helpers import Died, assert_same, dies, run, weights
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def best_step(folder):
+    return torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["global_step"]
+
+
+@pytest.mark.parametrize(
+    "limit", ["trainer.max_epochs=1", "trainer.max_steps=4", "dataset.max_epochs=1 trainer.max_epochs=1"]
+)
+def test_an_exceeded_limit_leaves_the_folder_unchanged(cub, tmp_path, limit):
+    """Lightning refuses such a resume only after the files that mark a finished run would be gone."""
+    run(cub, tmp_path, "trainer.max_epochs=2")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"trainer.max_\w+=\d, but .*resume.ckpt is at step 6, after 2 epochs"):
+        run(cub, tmp_path, *limit.split(), "resume=auto")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("change", ["dataset.lr=0.01", "seed=0"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_used_folder_is_refused(cub, whole, tmp_path, finished, change):
+    """The same config is refused, too: training again is for the user to decide."""
+    if finished:
+        shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    else:
+        with pytest.raises(Died):
+            run(cub, tmp_path, *dies(4), "checkpoint_every_steps=1")
+    before = contents(tmp_path)
+    kind = "a finished" if finished else "an unfinished"
+    with pytest.raises(UserError, match=f"holds {kind} run; continue it with resume=auto, replace it with overwrite=true"):
+        run(cub, tmp_path, change)
+    assert contents(tmp_path) == before
+
+
+def test_a_used_folder_refuses_the_checkpoint_of_another_run(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(4), "dataset.lr=0.01", "checkpoint_every_steps=1")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="holds an unfinished run"):
+        run(cub, tmp_path, f"resume={whole / 'checkpoints/resume.ckpt'}")
+    assert contents(tmp_path) == before
+
+
+def test_overwrite_replaces_a_run(cub, whole, tmp_path):
+    (tmp_path / "notes.txt").write_text("my own file")
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(8), "dataset.lr=0.01", "checkpoint_every_steps=1")
+    run(cub, tmp_path, "overwrite=true")
+    assert_same(tmp_path, whole)
+    assert (tmp_path / "notes.txt").read_text() == "my own file"
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["best.ckpt", "last.ckpt", "resume.ckpt"]
+
+
+def test_overwrite_and_resume_from_another_folder(cub, whole, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(8), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, *dies(4), "dataset.lr=0.01", "checkpoint_every_steps=1")
+    run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", "overwrite=true")
+    assert_same(second, whole)
+
+
+def test_a_mistake_does_not_overwrite(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="is missing"):
+        run(cub.parent / "nowhere", tmp_path, "overwrite=true")
+    assert contents(tmp_path) == before
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("how", ["moved", "into another folder"])
+def test_the_best_checkpoint_is_remembered_elsewhere(cub, whole, tmp_path, how):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(8), "checkpoint_every_steps=1")
+    if how == "moved":
+        first.rename(second)
+        run(cub, second, "resume=auto")
+    else:
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}")
+    assert best_step(second) == best_step(whole)
+    assert best_step(whole) < 8, "otherwise a forgotten best checkpoint would go unnoticed"
+    assert torch.equal(*(weights(folder, "best")["network.a4.weight"] for folder in (second, whole)))
+
+
+def test_resuming_from_the_previous_checkpoint_by_name(cub, whole, tmp_path):
+    """As the message about a damaged checkpoint says; the damaged one must not take its place."""
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    last, previous = (tmp_path / "checkpoints" / name for name in ("resume.ckpt", "resume.previous.ckpt"))
+    last.write_bytes(last.read_bytes()[:-1000])
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), f"resume={previous}", "checkpoint_every_steps=1")
+    assert [torch.load(path, weights_only=True)["resume"]["step"] for path in (previous, last)] == [3, 4]
+    run(cub, tmp_path, "resume=auto")
+    assert_same(tmp_path, whole)
+
+
+def test_a_run_that_slurm_restarts_resumes(cub, whole, tmp_path, monkeypatch):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, tmp_path)
+    assert_same(tmp_path, whole)
+    assert json.loads((tmp_path / "provenance.json").read_text())["resumed_after_steps"] == [4]
+
+
+def test_a_restarted_run_does_not_return_to_the_checkpoint_it_began_with(cub, whole, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(3), "checkpoint_every_steps=1")
+    resume = f"resume={first / 'checkpoints/resume.ckpt'}"
+    with pytest.raises(Died):
+        run(cub, second, resume, *dies(8), "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, second, resume)
+    assert_same(second, whole)
+    assert json.loads((second / "provenance.json").read_text())["resumed_after_steps"] == [2, 7]
+
+
+def test_a_run_restarted_before_it_had_begun(cub, whole, tmp_path, monkeypatch):
+    """The checkpoints in its folder are another run's."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(5), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, *dies(5), "dataset.lr=0.5", "schedule=constant", "checkpoint_every_steps=1")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", "overwrite=true")
+    assert_same(second, whole)
+
+
+def test_a_restarted_run_needs_a_folder_of_its_own(verb, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    assert verb("train", "--cfg", "job").code == 0, "nothing is run"
+    outcome = verb("train")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: Slurm or torchrun restarted this run, but its folder was named after")
+
+
+def test_a_checkpoint_from_another_folder_is_copied_at_once(cub, whole, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(Died):
+        run(cub, first, *dies(5), "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", *dies(5))
+    run(cub, second, "resume=auto")
+    assert_same(second, whole)
+    assert json.loads((second / "provenance.json").read_text())["resumed_after_steps"] == [4]
+
+
+def test_a_copy_of_a_run_of_ones_own(cub, whole, tmp_path):
+    with pytest.raises(Died):
+        run(cub, tmp_path, *dies(5), "checkpoint_every_steps=1")
+    copy = tmp_path / "checkpoints/mine.ckpt"
+    shutil.copy(tmp_path / "checkpoints/resume.ckpt", copy)
+    run(cub, tmp_path, f"resume={copy}", "overwrite=true")
+    assert_same(tmp_path, whole)
+    assert copy.is_file()
+
+
+def test_a_checkpoint_that_cannot_be_copied(cub, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, more in ((first, ()), (second, ("dataset.lr=0.01",))):
+        with pytest.raises(Died):
+            run(cub, folder, *dies(5), *more, "checkpoint_every_steps=1")
+    before = contents(second)
+
+    def full(old, new):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(
+        UserError, match=r"cannot copy .*resume.ckpt to .*\(No space left on device\); the folder is unchanged"
+    ):
+        run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", "overwrite=true")
+    assert contents(second) == before
