@@ -109,7 +109,7 @@ def test_a_sweep_over_two_numbers_is_a_heat_map(tmp_path):
             write_run(tmp_path / f"{high}-{low}", config, 0, 30 + 10 * high - low)
     result = report(compose("report", [f"runs={tmp_path}"]))
     page = (tmp_path / "report.html").read_text()
-    assert "framed" in page
+    assert "the frame marks the best cell" in page
     assert result.reference.label == "SPG b2.high=0.7 b2.low=0.1"
     assert len(result.variants) == 6
     assert "one common seed: no test" in page

@@ -129,7 +129,7 @@ def test_more_processes_than_photos_to_evaluate(cub, monkeypatch, tmp_path):
     data = build_data(compose("train", [*ALIKE, f"dataset.root={cub}", f"output_dir={tmp_path}"]))
     data.setup()
     monkeypatch.setattr(data, "_processes", lambda: (0, 13))
-    with pytest.raises(UserError, match="13 processes for 12 test photos"):
+    with pytest.raises(UserError, match="13 processes for 12 test images"):
         data.test_dataloader()
 
 

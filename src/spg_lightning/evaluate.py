@@ -64,9 +64,9 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     _check_classes(cfg, metadata, data)
     module = build_module(trained, network)
     if cfg.classifier is not None:
-        module.external_classifier = open_classifier(
-            str(cfg.classifier), data.class_names, data.records["test"].images, cfg.trust
-        )
+        test = data.records["test"]
+        image_ids = [test.image_id(index) for index in range(len(test))]
+        module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, image_ids, cfg.trust)
     folder.path.mkdir(parents=True, exist_ok=True)
     trainer = build_evaluator(cfg, folder.path)
     evaluation = evaluate_module(trainer, module, data)

@@ -119,7 +119,7 @@ def test_damaged_and_foreign_checkpoints(cub, tmp_path, caplog):
     with pytest.raises(UserError, match="no other checkpoint is valid; start again with overwrite=true"):
         run(cub, tmp_path, "resume=auto")
     with pytest.raises(UserError, match="holds weights but no training state"):
-        run(cub, tmp_path, f"resume={tmp_path / 'checkpoints/best.ckpt'}")
+        run(cub, tmp_path / "new", f"resume={tmp_path / 'checkpoints/best.ckpt'}")
 
 
 def test_a_run_resumes_with_another_number_of_workers(cub, whole, tmp_path):

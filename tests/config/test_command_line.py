@@ -105,7 +105,7 @@ def test_a_checkpoint_that_is_none(verb, tmp_path):
     (tmp_path / "text.ckpt").write_text("hello")
     torch.save({"state_dict": {"x": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
     for file, words in (
-        ("text.ckpt", "no checkpoint"),
+        ("text.ckpt", "is damaged or not a checkpoint"),
         ("foreign.ckpt", "not written by"),
         ("none.ckpt", "no such file"),
     ):
@@ -128,7 +128,7 @@ def test_debug_shows_the_traceback(verb):
 
 
 def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
-    monkeypatch.setattr("spg_lightning.train.build_data", lambda cfg: 1 / 0)
+    monkeypatch.setattr("spg_lightning.config.build.build_data", lambda cfg: 1 / 0)
     outcome = verb("train", *TINY)
     assert outcome.code == 1
     assert "ZeroDivisionError" in outcome.err
@@ -136,14 +136,14 @@ def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
 
 STUCK = """
 import signal, sys, time
-from spg_lightning.data.images import PhotoDataset
+from spg_lightning.data.images import ImageDataset
 from spg_lightning.train import main
 
 def never(self, index):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(600)
 
-PhotoDataset.__getitem__ = never
+ImageDataset.__getitem__ = never
 if __name__ == "__main__":
     main()
 """

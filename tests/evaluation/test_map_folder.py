@@ -110,7 +110,7 @@ def test_five_predicted_classes_cost_one_scan_an_image(monkeypatch):
     """The label's map alone is scanned, whatever classes are predicted: at most five scans were allowed."""
     calls = []
     monkeypatch.setattr(
-        "spg_lightning.localization.metrics.scan", lambda *args: calls.append(1) or scan_thresholds(*args)
+        "spg_lightning.localization.metrics.scan_thresholds", lambda *args: calls.append(1) or scan_thresholds(*args)
     )
     metric = LocalizationMetric(num_thresholds=10)
     right = torch.tensor([False, True, True])

@@ -93,7 +93,7 @@ def test_an_unreachable_server(tiny_run, online, tmp_path, caplog, offline):
     result, seconds = trained(tiny_run, tmp_path / "run", f"logger.offline={offline}", "logger.timeouts.start=3")
     assert seconds < 60  # a few more than without a logger; 60 leaves room for a busy machine
     assert result.metrics == tiny_run[0].metrics
-    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING and record.name != "wandb"]
     assert len(told) == 1
     assert "127.0.0.1:9 did not accept the run" in told[0].message
     assert "wandb sync" in told[0].message
@@ -117,7 +117,7 @@ def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path, caplo
         assert "UpsertBucket" in server.RequestHandlerClass.asked
         assert seconds < 60
         (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-        assert "does not answer any more; its tables are in the run folder's .csv files" in told
+        assert "its tables are in the run folder's .csv files" in told
         assert result.metrics == tiny_run[0].metrics
         (folder,) = (tmp_path / "run" / "wandb").glob("run-*")
         assert not missing(Run(folder))
@@ -140,7 +140,7 @@ def test_a_server_that_refuses_the_run(tiny_run, online, tmp_path, caplog, monke
     trained(tiny_run, tmp_path / "run")
     assert modes == [None, "offline"]
     (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "no more runs today; the run is kept on disk" in told
+    assert "did not accept the run (no more runs today); the run is kept on disk" in told
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert not missing(Run(folder))
 

@@ -84,9 +84,9 @@ def test_weights_of_a_transformer_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("model", "more", "told"),
     [
-        ("resnet81", {}, "stem.name=resnet81 is no model of timm"),
+        ("resnet81", {}, "stem.name=resnet81 is not a model of timm"),
         ("resnet18", {"a1_level": 9}, "stem.a1_level=9 does not exist: resnet18 has 0 (stride 2)"),
-        ("resnet18", {"a1_level": 3, "a2_level": 2}, "has to lie before"),
+        ("resnet18", {"a1_level": 3, "a2_level": 2}, "has to precede"),
         ("resnet18", {"weights": "nowhere.pth"}, "nowhere.pth does not exist"),
     ],
 )
