@@ -69,22 +69,22 @@ def prepare(cfg: DictConfig) -> Prepared:
         about = cfg.dataset.about
         where = "" if about.source == "yours" else f" Where to get it: {about.source}. {about.size}; {about.use}"
         raise UserError(f"dataset.root={root} is no folder.{where}")
-    audit = IssueCollector.of(root, collect=True)
-    splits = reader(audit=audit)
-    notes = _look(splits, cfg, audit)
+    issues = IssueCollector.of(root, collect=True)
+    splits = reader(issues=issues)
+    notes = _look(splits, cfg, issues)
     for note in notes:
         log.warning("note: %s", note)
-    for finding in audit.found:
+    for finding in issues.found:
         log.warning("%s", finding)
-    if audit.found:
-        splits, fingerprint = _leave_out(cfg, reader, root, audit)
+    if issues.found:
+        splits, fingerprint = _leave_out(cfg, reader, root, issues)
     index = write_index(reader.func, reader.keywords, splits, fingerprint)
     quarantine = read_quarantine(root)
     log.info(
         "%s: %s of %d classes%s; index: %s", cfg.dataset.name, _counts(splits), len(splits.train.class_names),
         f", {len(quarantine)} photos in quarantine" if quarantine else "", index,
     )  # fmt: skip
-    return Prepared(splits, tuple(audit.found), tuple(notes), quarantine, index, _shards(splits.train, cfg))
+    return Prepared(splits, tuple(issues.found), tuple(notes), quarantine, index, _shards(splits.train, cfg))
 
 
 def _archives(cfg: DictConfig) -> list[str]:
@@ -93,11 +93,11 @@ def _archives(cfg: DictConfig) -> list[str]:
     return [str(name) for name in cfg.archive] if OmegaConf.is_list(cfg.archive) else [str(cfg.archive)]
 
 
-def _look(splits: Splits, cfg: DictConfig, audit: IssueCollector) -> list[str]:
+def _look(splits: Splits, cfg: DictConfig, issues: IssueCollector) -> list[str]:
     published = None if cfg.dataset.published is None else {str(k): int(v) for k, v in cfg.dataset.published.items()}
     count = sum(len(records) for records in (splits.train, splits.val, splits.test) if records is not None)
     with _bar("photos", count) as advance:
-        return verify(splits, published, audit, _threads(cfg), advance)
+        return verify(splits, published, issues, _threads(cfg), advance)
 
 
 def _shards(train: Records, cfg: DictConfig) -> Path | None:
@@ -135,24 +135,25 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.advance(task, done)
 
 
-def _leave_out(cfg: DictConfig, reader: "partial[Splits]", root: Path, audit: IssueCollector) -> tuple[Splits, str]:
+def _leave_out(cfg: DictConfig, reader: "partial[Splits]", root: Path, issues: IssueCollector) -> tuple[Splits, str]:
     """Put what is broken into quarantine, and read again without it."""
-    stuck = [text for text, photo in audit.found.items() if not photo]
+    stuck = [text for text, photo in issues.found.items() if not photo]
     if not cfg.quarantine or stuck:
         advice = "restore the files, or leave their photos out with quarantine=true"
         if cfg.quarantine:
             advice = f"leaving photos out does not mend this: {stuck[0]}"
         raise UserError(
-            f"dataset.root={root}: {len(audit.found)} findings, listed above, no index is written; {advice}"
+            f"dataset.root={root}: {len(issues.found)} findings, listed above, no index is written; {advice}"
         )
     rows = dict.fromkeys(read_quarantine(root), "in quarantine before")
-    rows |= {photo: " ".join(text.split()) for text, photo in audit.found.items()}
+    rows |= {photo: " ".join(text.split()) for text, photo in issues.found.items()}
     text = "".join(f"{photo}\t{why}\n" for photo, why in sorted(rows.items()))
-    path = cache.write(root, QUARANTINE, [text.encode()])
+    path = cache.writable(root) / QUARANTINE
+    write_text(path, text)
     log.info("%d photos are left out from now on: %s", len(rows), path)
     fingerprint = fingerprint_of(reader.func, reader.keywords)
     assert fingerprint is not None
-    return reader(audit=IssueCollector.of(root)), fingerprint
+    return reader(issues=IssueCollector.of(root)), fingerprint
 
 
 def _counts(splits: Splits) -> str:

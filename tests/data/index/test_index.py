@@ -6,12 +6,12 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spg_lightning.data import Records, Splits, read_benchmark_parts, read_folder
-from spg_lightning.data.index import cache
 from spg_lightning.data.index import cached_reader as indexed
 from spg_lightning.data.index.storage import load_index, save_index
 from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings
@@ -19,11 +19,11 @@ from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.errors import UserError
 from tests.trees import replace_line, write_benchmark, write_folder
 
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 ARGUMENTS = {
     "labels": None,
     "split": "auto",
-    "shares": SHARES,
+    "fractions": FRACTIONS,
     "seed": 0,
     "boxes": "boxes.csv",
     "apply_exif_orientation": True,
@@ -34,7 +34,7 @@ def ready(folder):
     """Write the index as `prepare` does, and return where it is."""
     arguments = ARGUMENTS | {"root": str(folder)}
     fingerprint = indexed.fingerprint_of(read_folder, arguments)
-    splits = read_folder(**arguments, audit=IssueCollector.of(folder))
+    splits = read_folder(**arguments, issues=IssueCollector.of(folder))
     return indexed.write_index(read_folder, arguments, splits, fingerprint)
 
 
@@ -72,7 +72,8 @@ def test_an_index_holds_the_same_records(folder):
 def test_masks_and_ignored_regions_go_into_an_index(tmp_path):
     root = write_benchmark(tmp_path, masks=True)
     splits = read_benchmark_parts(str(root), str(root / "metadata"), str(root / "masks"), None)
-    loaded = load_index(save_index(tmp_path, "x.bin", "f", splits), "f")
+    save_index(tmp_path / "index", splits)
+    loaded = load_index(tmp_path / "index")
     for part in ("train", "val", "test"):
         equal(getattr(splits, part), getattr(loaded, part))
 
@@ -99,23 +100,24 @@ def test_other_options_do_not_take_it(folder):
 
 
 @pytest.mark.parametrize("cut", [0, 5, 40, -1])
-def test_a_cut_index_is_not_used(folder, cut):
-    index = ready(folder)
-    index.write_bytes(index.read_bytes()[:cut])
+@pytest.mark.parametrize("name", ["train.sizes.npy", "test.images.npy", "splits.json"])
+def test_a_cut_index_is_not_used(folder, name, cut):
+    file = ready(folder) / name
+    file.write_bytes(file.read_bytes()[:cut])
     assert read(folder).test.origin is None
 
 
 def test_a_full_disk_keeps_what_was_there(folder, monkeypatch):
     index = ready(folder)
-    before = index.read_bytes()
+    before = {path: path.read_bytes() for path in index.iterdir()}
 
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         ready(folder)
-    assert index.read_bytes() == before
+    assert {path: path.read_bytes() for path in index.iterdir()} == before
     assert [path.name for path in index.parent.iterdir()] == [index.name]
 
 
@@ -156,7 +158,7 @@ def synthetic(count, classes=1000):
     names = [f"n{k % classes:08d}/n{k % classes:08d}_{k}.JPEG" for k in range(count)]
     boxed = rng.random(count) < 0.42
     return Records(
-        root=cache.Path("/data/ILSVRC"),
+        root=Path("/data/ILSVRC"),
         images=PackedStrings.of(names),
         labels=np.arange(count) % classes,
         sizes=rng.integers(100, 600, (count, 2)),
@@ -177,7 +179,7 @@ def private():
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
 before, start = resident(), time.perf_counter()
-train = load_index(Path(sys.argv[1]), "f").train
+train = load_index(Path(sys.argv[1])).train
 every = [array.sum() for array in (train.labels, train.sizes, train.boxes, train.box_offsets, train.images.text)]
 loaded = time.perf_counter() - start
 grown = resident() - before
@@ -198,7 +200,8 @@ print(loaded, grown, max(children))
 @pytest.mark.slow
 def test_an_index_of_imagenets_size_is_there_at_once_and_shared(tmp_path):
     records = synthetic(1_280_000)
-    path = save_index(tmp_path, "big.bin", "f", Splits(train=records, val=None, test=records.take(np.arange(1000))))
+    path = tmp_path / "index"
+    save_index(path, Splits(train=records, val=None, test=records.take(np.arange(1000))))
     out = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
     seconds, grown, worker = map(float, out.stdout.split())
     print(f"loaded and read through in {seconds:.3f} s, {grown:.0f} MB of shared pages, a worker's own {worker:.0f} MB")

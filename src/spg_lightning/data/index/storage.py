@@ -1,140 +1,108 @@
-"""A data set's records in one file that is mapped into memory, not read: start-up takes no time, workers share the pages.
+"""Records as a folder of .npy files that NumPy maps into memory: start-up is instant, and processes share the pages.
 
-b"SPGINDEX", the header's length as 8 bytes, the header as JSON, then the columns, each at a multiple of 64 bytes. It is
-written under another name and renamed at the end, and says how long it is and what it was made from: one that is half
-written, or older than the lists it was made from, is never used.
+The folder is written under a temporary name and renamed when complete, so that a partial index is never read.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spg_lightning.data.index import cache
 from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings
 from spg_lightning.data.records import Records, Splits
 from spg_lightning.errors import UserError
 
-MAGIC, ALIGN = b"SPGINDEX", 64
 COLUMNS = ("labels", "sizes", "boxes", "box_offsets")
-PARTS = ("train", "val", "test")
+ATTRIBUTES = ("class_names", "mask_above", "apply_exif_orientation")
+SPLITS = ("train", "val", "test")
+HEADER = "splits.json"
 
 
-def save_index(root: Path, name: str, fingerprint: str, splits: Splits) -> Path:
-    """Write an index, whole or not at all, and return where it is.
-
-    Args:
-        root: of the data set.
-        name: of the file.
-        fingerprint: of what the records were made from.
-        splits: the records.
+def save_index(folder: Path, splits: Splits) -> None:
+    """Write the records of all splits to a new folder, completely or not at all.
 
     Raises:
         UserError: it cannot be written.
     """
-    header: dict[str, Any] = {"fingerprint": fingerprint, "parts": {}}
-    arrays: list[np.ndarray] = []
-    end = 0
-    for part in PARTS:
-        records: Records | None = getattr(splits, part)
-        if records is None:
-            continue
-        columns = {}
-        for column, array in _columns(records).items():
-            columns[column] = [array.dtype.str, list(array.shape), end]
-            arrays.append(array)
-            end += -(-array.nbytes // ALIGN) * ALIGN
-        header["parts"][part] = {
-            "root": str(records.root.absolute()), "class_names": records.class_names, "mask_above": records.mask_above,
-            "apply_exif_orientation": records.apply_exif_orientation, "columns": columns,
-        }  # fmt: skip
-    header["bytes"] = end
-    return cache.write(root, name, _pieces(header, arrays))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".index-"))
+    try:
+        header = {}
+        for split in SPLITS:
+            records: Records | None = getattr(splits, split)
+            if records is None:
+                continue
+            header[split] = {name: getattr(records, name) for name in ATTRIBUTES} | {"root": str(records.root.absolute())}
+            for column, array in _arrays(records).items():
+                np.save(temporary / f"{split}.{column}.npy", array)
+        (temporary / HEADER).write_text(json.dumps(header))
+        for path in temporary.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # the new name must not stand for bytes that never reached the disk
+        temporary.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder} ({error.strerror}); nothing was changed") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_index(path: Path, fingerprint: str) -> Splits | None:
-    """Return the records of an index, None where it is no whole one, or not of this fingerprint."""
-    opened = _open(path)
-    if opened is None or opened.header["fingerprint"] != fingerprint:
+def load_index(folder: Path) -> Splits | None:
+    """Return the records of an index, None if a file is missing or damaged."""
+    try:
+        header = json.loads((folder / HEADER).read_text())
+        loaded = {split: _load(folder, split, node) for split, node in header.items()}
+        return Splits(train=loaded["train"], val=loaded.get("val"), test=loaded["test"])
+    except (OSError, ValueError, KeyError, EOFError):
         return None
-    parts = {part: opened.records(path, part) for part in opened.header["parts"]}
-    return Splits(train=parts["train"], val=parts.get("val"), test=parts["test"])
 
 
-def load_part(path: Path, fingerprint: str, part: str) -> Records:
-    """Return one part of an index: how records come to another process, instead of a copy of them.
+def load_split(folder: Path, split: str) -> Records:
+    """Return the records of one split: records travel to another process as this call.
 
     Raises:
-        UserError: the index is no longer the one it was.
+        UserError: the index was deleted or damaged.
     """
-    opened = _open(path)
-    if opened is None or opened.header["fingerprint"] != fingerprint:
-        raise UserError(f"{path} was changed while it was in use; start again")
-    return opened.records(path, part)
+    splits = load_index(folder)
+    if splits is None:
+        raise UserError(f"{folder} was changed while it was in use; start again")
+    records: Records = getattr(splits, split)
+    return records
 
 
-@dataclass(frozen=True)
-class _Opened:
-    header: dict[str, Any]
-    body: np.ndarray  # a memory map of bytes
-
-    def records(self, path: Path, part: str) -> Records:
-        node = self.header["parts"][part]
-        columns = {}
-        for column, (dtype, shape, start) in node["columns"].items():
-            size = int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
-            columns[column] = self.body[start : start + size].view(dtype).reshape(shape)
-        masks: Any = ()
-        if "masks" in columns:
-            masks = PackedStringLists(PackedStrings(columns["masks"], columns["masks_ends"]), columns["masks_groups"])
-        return Records(
-            root=Path(node["root"]),
-            images=PackedStrings(columns["images"], columns["images_ends"]),
-            **{column: columns[column] for column in COLUMNS},
-            class_names=tuple(node["class_names"]),
-            masks=masks,
-            ignored=PackedStrings(columns["ignored"], columns["ignored_ends"]) if "ignored" in columns else (),
-            mask_above=node["mask_above"],
-            apply_exif_orientation=node["apply_exif_orientation"],
-            origin=(load_part, (path, self.header["fingerprint"], part)),
-        )
+def _load(folder: Path, split: str, node: dict[str, Any]) -> Records:
+    arrays = {
+        path.name.removeprefix(f"{split}.").removesuffix(".npy"): np.load(path, mmap_mode="r")
+        for path in folder.glob(f"{split}.*.npy")
+    }
+    masks: Any = ()
+    if "masks" in arrays:
+        masks = PackedStringLists(PackedStrings(arrays["masks"], arrays["masks_ends"]), arrays["masks_groups"])
+    return Records(
+        root=Path(node["root"]),
+        images=PackedStrings(arrays["images"], arrays["images_ends"]),
+        **{column: arrays[column] for column in COLUMNS},
+        class_names=tuple(node["class_names"]),
+        masks=masks,
+        ignored=PackedStrings(arrays["ignored"], arrays["ignored_ends"]) if "ignored" in arrays else (),
+        mask_above=node["mask_above"],
+        apply_exif_orientation=node["apply_exif_orientation"],
+        origin=(load_split, (folder, split)),
+    )
 
 
-def _columns(records: Records) -> dict[str, np.ndarray]:
+def _arrays(records: Records) -> dict[str, np.ndarray]:
     images = PackedStrings.of(records.images)
-    columns = {"images": images.text, "images_ends": images.offsets}
-    columns |= {column: getattr(records, column) for column in COLUMNS}
+    arrays = {"images": images.text, "images_ends": images.offsets}
+    arrays |= {column: getattr(records, column) for column in COLUMNS}
     if records.masks:
         masks = PackedStringLists.of(records.masks)
-        columns |= {"masks": masks.names.text, "masks_ends": masks.names.offsets, "masks_groups": masks.offsets}
+        arrays |= {"masks": masks.names.text, "masks_ends": masks.names.offsets, "masks_groups": masks.offsets}
     if records.ignored:
         ignored = PackedStrings.of(records.ignored)
-        columns |= {"ignored": ignored.text, "ignored_ends": ignored.offsets}
-    return {column: np.ascontiguousarray(array) for column, array in columns.items()}
-
-
-def _pieces(header: dict[str, Any], arrays: list[np.ndarray]) -> Iterator[bytes]:
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(MAGIC) + 8 + len(text)) % ALIGN)
-    yield MAGIC + len(text).to_bytes(8, "little") + text
-    for array in arrays:
-        yield array.tobytes()
-        yield bytes(-array.nbytes % ALIGN)
-
-
-def _open(path: Path) -> _Opened | None:
-    try:
-        with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                return None
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        start = len(MAGIC) + 8 + length
-        if path.stat().st_size != start + header["bytes"]:
-            return None
-        return _Opened(header, np.memmap(path, np.uint8, "r", offset=start, shape=(header["bytes"],)))
-    except (OSError, ValueError, KeyError):
-        return None
+        arrays |= {"ignored": ignored.text, "ignored_ends": ignored.offsets}
+    return arrays

@@ -34,7 +34,7 @@ def read_benchmark_parts(
     metadata: str,
     masks: str | None,
     class_names: str | None,
-    audit: IssueCollector | None = None,
+    issues: IssueCollector | None = None,
 ) -> Splits:
     """Return the parts train, val and test; val may be missing and is then held out of train.
 
@@ -45,13 +45,13 @@ def read_benchmark_parts(
         metadata: folder of the folders train, val and test with the lists.
         masks: folder of the masks that the lists name; None: `root`, where they name any.
         class_names: text with one name a line, in the order of the classes; None: their numbers.
-        audit: takes what is wrong; None raises.
+        issues: takes what is wrong; None raises.
 
     Raises:
         UserError: names the file and row, and says what to do.
     """
     lists = Path(metadata).expanduser()
-    audit = audit or IssueCollector.of(Path(root).expanduser())
+    issues = issues or IssueCollector.of(Path(root).expanduser())
     for folder, key in ((Path(root).expanduser(), "root"), (lists, "reader.metadata")):
         if not folder.is_dir():
             raise UserError(f"dataset.{key}={folder} is no folder; see conf/dataset for what belongs there")
@@ -61,7 +61,7 @@ def read_benchmark_parts(
                 f"dataset.reader.metadata={metadata}: the part {part} is missing; it is a folder {lists / part}"
             )
     parts = {
-        part: read_part(lists / part, root, masks, audit, with_truth=part != "train")
+        part: read_part(lists / part, root, masks, issues, with_truth=part != "train")
         for part in PARTS
         if (lists / part).is_dir()
     }
@@ -78,7 +78,7 @@ def read_part(
     metadata: str | Path,
     root: str | Path,
     masks: str | None,
-    audit: IssueCollector,
+    issues: IssueCollector,
     with_truth: bool,
     class_names: Sequence[str] | None = None,
 ) -> Records:
@@ -88,7 +88,7 @@ def read_part(
         metadata: folder of its lists.
         root: of its photos.
         masks: see `read_benchmark_parts`.
-        audit: takes what is wrong.
+        issues: takes what is wrong.
         with_truth: the images need boxes or masks.
         class_names: of the data set that it is a part of; None: the classes' numbers.
     """
@@ -106,7 +106,7 @@ def read_part(
             )
         records = replace(records, class_names=tuple(class_names))
     sizes, good = read_image_sizes(
-        folder, records.images, str(lists / "image_ids.txt"), audit, apply_exif_orientation=False
+        folder, records.images, str(lists / "image_ids.txt"), issues, apply_exif_orientation=False
     )
     boxes, counts = [], np.zeros(len(records), dtype=np.int64)
     for index in np.flatnonzero(good).tolist():
@@ -114,7 +114,7 @@ def read_part(
         size = (int(sizes[index][0]), int(sizes[index][1]))
         stated = (int(records.sizes[index][0]), int(records.sizes[index][1]))
         if stated not in ((0, 0), size):
-            audit.add(
+            issues.add(
                 f"{lists / 'image_sizes.txt'}: {records.images[index]} is said to be {stated[0]} x {stated[1]} pixels, "
                 f"the photo has {size[0]} x {size[1]}; correct the row, or restore the photo",
                 photo,
@@ -122,7 +122,7 @@ def read_part(
             good[index] = False
             continue
         for box in records.boxes_of(index).tolist():
-            if (inside := checked_box(tuple(box), size, where, audit, photo, inclusive=True)) is not None:
+            if (inside := checked_box(tuple(box), size, where, issues, photo, inclusive=True)) is not None:
                 boxes.append(inside)
                 counts[index] += 1
         good[index] = good[index] and (not len(records.boxes) or not with_truth or counts[index] > 0)

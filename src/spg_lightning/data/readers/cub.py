@@ -43,66 +43,66 @@ def _watched(root: str, val_metadata: str | None = None, **_: object) -> list[Pa
 
 @cached_reader(_watched)
 def read_cub_and_val(
-    root: str, val_metadata: str | None, val_root: str | None, audit: IssueCollector | None = None
+    root: str, val_metadata: str | None, val_root: str | None, issues: IssueCollector | None = None
 ) -> Splits:
     """Return the official split, with CUBV2 as the validation part where it is given.
 
     Args:
         root: folder with the lists.
         val_metadata, val_root: lists and photos of CUBV2, or both None.
-        audit: takes what is wrong; None raises.
+        issues: takes what is wrong; None raises.
 
     Raises:
         UserError: see `read_cub`.
     """
     if (val_metadata is None) != (val_root is None):
         raise UserError("dataset.reader.val_metadata and val_root belong together: the lists of CUBV2 and its photos")
-    audit = audit or IssueCollector.of(Path(root).expanduser())
-    splits = read_cub(root, audit=audit)
+    issues = issues or IssueCollector.of(Path(root).expanduser())
+    splits = read_cub(root, issues=issues)
     if val_metadata is None or val_root is None:
         return splits
     names = splits.train.class_names
-    return replace(splits, val=read_part(val_metadata, val_root, None, audit, with_truth=True, class_names=names))
+    return replace(splits, val=read_part(val_metadata, val_root, None, issues, with_truth=True, class_names=names))
 
 
 @cached_reader(_watched)
-def read_cub(root: str, audit: IssueCollector | None = None) -> Splits:
+def read_cub(root: str, issues: IssueCollector | None = None) -> Splits:
     """Return the official split; the data set brings no validation part.
 
     Args:
         root: folder with the lists.
-        audit: takes what is wrong; None raises.
+        issues: takes what is wrong; None raises.
 
     Raises:
         UserError: a file or photo is missing, or a row is wrong; the text names the file and row and says what to do.
     """
     folder = Path(root).expanduser()
-    audit = audit or IssueCollector.of(folder)
+    issues = issues or IssueCollector.of(folder)
     for name in (*LISTS, "images"):
         if not (folder / name).exists():
             raise UserError(
                 f"dataset.root={root}: {folder / name} is missing; put the extracted CUB_200_2011 folder there (with "
                 f"{', '.join(LISTS)} and images/), or point dataset.root at it"
             )
-    images = _read(folder / "images.txt", lambda words: " ".join(words), audit, at_least=1)
-    class_names = _read(folder / "classes.txt", lambda words: " ".join(words), audit, at_least=1)
-    labels = _read(folder / "image_class_labels.txt", lambda words: int(words[0]), audit, exactly=1)
-    boxes = _read(folder / "bounding_boxes.txt", lambda words: tuple(map(float, words)), audit, exactly=4)
-    is_train = _read(folder / "train_test_split.txt", lambda words: {"0": False, "1": True}[words[0]], audit, exactly=1)
+    images = _read(folder / "images.txt", lambda words: " ".join(words), issues, at_least=1)
+    class_names = _read(folder / "classes.txt", lambda words: " ".join(words), issues, at_least=1)
+    labels = _read(folder / "image_class_labels.txt", lambda words: int(words[0]), issues, exactly=1)
+    boxes = _read(folder / "bounding_boxes.txt", lambda words: tuple(map(float, words)), issues, exactly=4)
+    is_train = _read(folder / "train_test_split.txt", lambda words: {"0": False, "1": True}[words[0]], issues, exactly=1)
     for name, table in (
         ("image_class_labels.txt", labels),
         ("bounding_boxes.txt", boxes),
         ("train_test_split.txt", is_train),
     ):
         if lacking := [i for i in images if i not in table]:
-            audit.add(
+            issues.add(
                 f"{folder / name}: no row for image {lacking[0]} ({images[lacking[0]]})"
                 f"{and_n_more(lacking)}; add it, or take the image out of images.txt"
             )
             images = {i: path for i, path in images.items() if i in table}
     class_ids = sorted(class_names)
     if unknown := [i for i in images if labels[i] not in class_names]:
-        audit.add(
+        issues.add(
             f"{folder / 'image_class_labels.txt'}: image {unknown[0]} has class {labels[unknown[0]]}, which classes.txt "
             f"does not list (its classes: {class_ids[0]} to {class_ids[-1]}){and_n_more(unknown)}"
         )
@@ -113,9 +113,9 @@ def read_cub(root: str, audit: IssueCollector | None = None) -> Splits:
     first: dict[str, int] = {}
     for i, path in list(images.items()):
         if first.setdefault(path, i) != i:
-            audit.add(f"{folder / 'images.txt'}: images {first[path]} and {i} are both {path}; keep one")
+            issues.add(f"{folder / 'images.txt'}: images {first[path]} and {i} are both {path}; keep one")
             del images[i]
-    records, kept = _records(folder, images, class_names, labels, boxes, audit)
+    records, kept = _records(folder, images, class_names, labels, boxes, issues)
     train = np.array([is_train[i] for i in kept], dtype=bool)
     for name, part in (("train (1)", train), ("test (0)", ~train)):
         if not part.any():
@@ -135,17 +135,17 @@ def _records(
     class_names: dict[int, str],
     labels: dict[int, int],
     boxes: dict[int, tuple[float, ...]],
-    audit: IssueCollector,
+    issues: IssueCollector,
 ) -> tuple[Records, list[int]]:
     """Return the records and which image ids they are."""
     index_of_class = {class_id: index for index, class_id in enumerate(sorted(class_names))}
     ids, paths = list(images), list(images.values())
     sizes, good = read_image_sizes(
-        folder / "images", paths, str(folder / "images.txt"), audit, apply_exif_orientation=False
+        folder / "images", paths, str(folder / "images.txt"), issues, apply_exif_orientation=False
     )
     inside: dict[int, list[Box]] = {}
     for index in np.flatnonzero(good).tolist():
-        box = _corners(folder, ids[index], paths[index], boxes[ids[index]], tuple(sizes[index].tolist()), audit)
+        box = _corners(folder, ids[index], paths[index], boxes[ids[index]], tuple(sizes[index].tolist()), issues)
         if box is None:
             good[index] = False
         else:
@@ -164,7 +164,7 @@ def _records(
 
 
 def _read(
-    file: Path, parse: Callable[[list[str]], T], audit: IssueCollector, exactly: int | None = None, at_least: int = 0
+    file: Path, parse: Callable[[list[str]], T], issues: IssueCollector, exactly: int | None = None, at_least: int = 0
 ) -> dict[int, T]:
     """Return id -> value of a list file; Windows line ends, a byte order mark and empty lines are accepted."""
     table: dict[int, T] = {}
@@ -176,10 +176,10 @@ def _read(
                 raise ValueError
             identity, value = int(words[0]), parse(values)
         except (ValueError, KeyError, IndexError):
-            audit.add(f"{file}, line {number}: cannot read '{line.strip()[:80]}'; see the layout of CUB-200-2011")
+            issues.add(f"{file}, line {number}: cannot read '{line.strip()[:80]}'; see the layout of CUB-200-2011")
             continue
         if identity in table:
-            audit.add(f"{file}, line {number}: id {identity} stands there twice; keep one row an id")
+            issues.add(f"{file}, line {number}: id {identity} stands there twice; keep one row an id")
         else:
             table[identity] = value
     if not table:
@@ -188,16 +188,16 @@ def _read(
 
 
 def _corners(
-    folder: Path, image: int, name: str, box: tuple[float, ...], size: tuple[int, int], audit: IssueCollector
+    folder: Path, image: int, name: str, box: tuple[float, ...], size: tuple[int, int], issues: IssueCollector
 ) -> Box | None:
     x, y, width, height = box
     photo = folder / "images" / name
     where = f"{folder / 'bounding_boxes.txt'}: image {image} ({name})"
     if not all(np.isfinite(box)) or width <= 0 or height <= 0:
         given = f"has the box x={x:g} y={y:g} width={width:g} height={height:g}"
-        audit.add(f"{where} {given}; width and height must be positive numbers", photo)
+        issues.add(f"{where} {given}; width and height must be positive numbers", photo)
         return None
-    return checked_box((x, y, x + width, y + height), size, where, audit, photo)
+    return checked_box((x, y, x + width, y + height), size, where, issues, photo)
 
 
 def _masks(folder: Path, images: list[str]) -> tuple[tuple[str, ...], ...]:

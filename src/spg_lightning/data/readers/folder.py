@@ -57,7 +57,7 @@ def read_folder(
     seed: int,
     boxes: Sequence[str] | str | None,
     apply_exif_orientation: bool,
-    audit: IssueCollector | None = None,
+    issues: IssueCollector | None = None,
 ) -> Splits:
     """Return the photos with labels, and boxes where there are any; images are named by their path below `root`.
 
@@ -70,7 +70,7 @@ def read_folder(
         seed: of the fractions.
         boxes: a .csv table image,x0,y0,x1,y1, a COCO .json, a folder of Pascal VOC .xml files, or several; None for none.
         apply_exif_orientation: see `Records.apply_exif_orientation`.
-        audit: takes what is wrong; None raises.
+        issues: takes what is wrong; None raises.
 
     Raises:
         UserError: names the file and row, and says what to do.
@@ -80,15 +80,15 @@ def read_folder(
         raise UserError(f"dataset.root={root} is no folder; give the one with the photos, one sub-folder a class")
     if split not in SPLITS:
         raise UserError(f"dataset.reader.split={split}: choose from {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
-    audit = audit or IssueCollector.of(folder)
+    issues = issues or IssueCollector.of(folder)
     annotations = {Path(name).parts[0] for name in ([boxes] if isinstance(boxes, str) else boxes or ())}
     found = _table(folder, labels) if labels else _class_folders(folder, split, annotations)
     images = list(found.classes)
-    sizes, good = read_image_sizes(folder, images, found.source, audit, apply_exif_orientation)
-    found_boxes = read_boxes(folder, boxes, images, sizes, good, audit) if boxes else {}
-    if audit.collect:  # a photo whose box is wrong is as good as one that cannot be read
-        wrong = set(audit.found.values())
-        good &= np.array([audit.name(folder / image) not in wrong for image in images])
+    sizes, good = read_image_sizes(folder, images, found.source, issues, apply_exif_orientation)
+    found_boxes = read_boxes(folder, boxes, images, sizes, good, issues) if boxes else {}
+    if issues.collect:  # a photo whose box is wrong is as good as one that cannot be read
+        wrong = set(issues.found.values())
+        good &= np.array([issues.name(folder / image) not in wrong for image in images])
     names = sorted(set(found.classes.values()), key=_in_order)
     labels_of = [names.index(found.classes[image]) for image in images]
     parts = found.parts or _shares(found.classes, good, images, names, fractions, seed, split, root)

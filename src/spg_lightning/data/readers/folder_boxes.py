@@ -23,7 +23,7 @@ def read_boxes(
     images: Sequence[str],
     sizes: Int[np.ndarray, "N 2"],
     good: Bool[np.ndarray, " N"],
-    audit: IssueCollector,
+    issues: IssueCollector,
 ) -> dict[int, list[Box]]:
     """Return index of an image -> its boxes.
 
@@ -31,7 +31,7 @@ def read_boxes(
         root: that `files` and `images` are relative to.
         files: .csv, .json, a folder of .xml, or several.
         images, sizes, good: of the photos; boxes of photos that are not good are passed over.
-        audit: takes boxes and rows that are wrong.
+        issues: takes boxes and rows that are wrong.
     """
     find = _finder(images)
     boxes: dict[int, list[Box]] = {}
@@ -44,12 +44,12 @@ def read_boxes(
         kind = _voc if path.is_dir() else {".csv": _table, ".json": _coco}.get(path.suffix.lower())
         if kind is None:
             raise UserError(f"dataset.reader.boxes={name}: boxes come as .csv, COCO .json or a folder of .xml")
-        for image, where, box in kind(path, audit):
+        for image, where, box in kind(path, issues):
             index = find(image, where)
             if not good[index]:
                 continue
             size = (int(sizes[index][0]), int(sizes[index][1]))
-            if (inside := checked_box(box, size, where, audit, root / images[index])) is not None:
+            if (inside := checked_box(box, size, where, issues, root / images[index])) is not None:
                 boxes.setdefault(index, []).append(inside)
     return boxes
 
@@ -78,7 +78,7 @@ def _finder(images: Sequence[str]) -> Callable[[str, str], int]:
     return find
 
 
-def _table(path: Path, audit: IssueCollector) -> Iterator[Listed]:
+def _table(path: Path, issues: IssueCollector) -> Iterator[Listed]:
     for number, words in read_csv(path, ("image", "x0", "y0", "x1", "y1")):
         where = f"{path}, line {number}"
         try:
@@ -88,7 +88,7 @@ def _table(path: Path, audit: IssueCollector) -> Iterator[Listed]:
         yield words[0], where, (x0, y0, x1, y1)
 
 
-def _coco(path: Path, audit: IssueCollector) -> Iterator[Listed]:
+def _coco(path: Path, issues: IssueCollector) -> Iterator[Listed]:
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
         names: dict[object, str] = {}
@@ -115,11 +115,11 @@ def _coco(path: Path, audit: IssueCollector) -> Iterator[Listed]:
         yield names[image_id], where, (x, y, x + width, y + height)
 
 
-def _voc(path: Path, audit: IssueCollector) -> Iterator[Listed]:
+def _voc(path: Path, issues: IssueCollector) -> Iterator[Listed]:
     files = sorted(path.rglob("*.xml"))
     if not files:
         raise UserError(f"{path} holds no .xml file; give a .csv, a COCO .json or a folder of .xml")
     for file in files:
         image = file.relative_to(path).with_suffix("").as_posix()
-        for box in read_voc(file, audit, None)[1]:
+        for box in read_voc(file, issues, None)[1]:
             yield image, str(file), box

@@ -51,7 +51,7 @@ def _watched(root: str, val_metadata: str | None, **_: object) -> list[Path]:
 
 @cached_reader(_watched)
 def read_ilsvrc(
-    root: str, val_metadata: str | None, val_root: str | None, audit: IssueCollector | None = None
+    root: str, val_metadata: str | None, val_root: str | None, issues: IssueCollector | None = None
 ) -> Splits:
     """Return the training photos, ImageNetV2 as val where it is given, and the official val as test.
 
@@ -60,13 +60,13 @@ def read_ilsvrc(
     Args:
         root: folder of Data, Annotations and so on.
         val_metadata, val_root: the benchmark's lists and the photos of ImageNetV2, or both None.
-        audit: takes what is wrong; None raises.
+        issues: takes what is wrong; None raises.
 
     Raises:
         UserError: names the file and row, and says what to do.
     """
     home = _home(root)
-    audit = audit or IssueCollector.of(Path(root).expanduser())
+    issues = issues or IssueCollector.of(Path(root).expanduser())
     for folder in (home / PHOTOS / "train", home / PHOTOS / "val", home / ANNOTATIONS / "val"):
         if not folder.is_dir():
             raise UserError(
@@ -78,11 +78,11 @@ def read_ilsvrc(
             "dataset.reader.val_metadata and val_root belong together: the lists of ImageNetV2 and its photos"
         )
     wordnet_ids, names = _classes(home)
-    train = _train(home, wordnet_ids, names, audit, with_boxes=val_metadata is None)
+    train = _train(home, wordnet_ids, names, issues, with_boxes=val_metadata is None)
     val = None
     if val_metadata is not None and val_root is not None:
-        val = read_part(val_metadata, val_root, None, audit, with_truth=True, class_names=names)
-    return Splits(train=train, val=val, test=_test(home, wordnet_ids, names, audit))
+        val = read_part(val_metadata, val_root, None, issues, with_truth=True, class_names=names)
+    return Splits(train=train, val=val, test=_test(home, wordnet_ids, names, issues))
 
 
 def _classes(home: Path) -> tuple[dict[str, int], list[str]]:
@@ -104,7 +104,7 @@ def _classes(home: Path) -> tuple[dict[str, int], list[str]]:
 
 
 def _train(
-    home: Path, wordnet_ids: dict[str, int], names: list[str], audit: IssueCollector, with_boxes: bool
+    home: Path, wordnet_ids: dict[str, int], names: list[str], issues: IssueCollector, with_boxes: bool
 ) -> Records:
     folder = home / PHOTOS / "train"
     source, images = _listed(home, "train_cls", folder)
@@ -121,7 +121,7 @@ def _train(
         raise UserError(f"{source}: {images[unknown[0]]} is of no known class{and_n_more(unknown)}; see {MAPPING}")
     if empty := sorted(set(wordnet_ids) - set(of)):
         raise UserError(f"{source}: the class {empty[0]} has no training photo{and_n_more(empty)}; restore its folder")
-    sizes, good = read_image_sizes(folder, images, source, audit, apply_exif_orientation=False)
+    sizes, good = read_image_sizes(folder, images, source, issues, apply_exif_orientation=False)
     boxes: dict[int, list[Box]] = {}
     if with_boxes:
         base = home / ANNOTATIONS / "train"
@@ -132,30 +132,30 @@ def _train(
             else set()
         )
         with_file = [i for i, image in enumerate(images) if good[i] and image.removesuffix(ENDING) in there]
-        boxes, _ = _boxes(base, folder, images, sizes, with_file, audit)
+        boxes, _ = _boxes(base, folder, images, sizes, with_file, issues)
     return assemble(folder, images, [wordnet_ids[w] for w in of], sizes, good, boxes, names)
 
 
-def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], audit: IssueCollector) -> Records:
+def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], issues: IssueCollector) -> Records:
     folder, annotations = home / PHOTOS / "val", home / ANNOTATIONS / "val"
     source, images = _listed(home, "val", folder)
     images = images or sorted(path.name for path in folder.iterdir() if path.suffix == ENDING)
     if not images:
         raise UserError(f"{folder} holds no {ENDING} files; it is the test part")
-    sizes, good = read_image_sizes(folder, images, source, audit, apply_exif_orientation=False)
+    sizes, good = read_image_sizes(folder, images, source, issues, apply_exif_orientation=False)
     lacking = [image for image in images if not (annotations / image).with_suffix(".xml").is_file()]
     if lacking:
         raise UserError(
             f"{annotations}: no .xml for {lacking[0]}{and_n_more(lacking)}; its boxes and class stand there"
         )
-    boxes, classes = _boxes(annotations, folder, images, sizes, np.flatnonzero(good).tolist(), audit)
+    boxes, classes = _boxes(annotations, folder, images, sizes, np.flatnonzero(good).tolist(), issues)
     labels = np.zeros(len(images), dtype=np.int64)
     for i in np.flatnonzero(good).tolist():
         named = classes.get(i, "")
         if i not in boxes or named not in wordnet_ids:
             if i in boxes or named:
                 file = (annotations / images[i]).with_suffix(".xml")
-                audit.add(f"{file}: the class '{named}' is not known, or it has no box; restore it", folder / images[i])
+                issues.add(f"{file}: the class '{named}' is not known, or it has no box; restore it", folder / images[i])
             good[i] = False
         else:
             labels[i] = wordnet_ids[named]
@@ -179,7 +179,7 @@ def _listed(home: Path, name: str, folder: Path) -> tuple[str, list[str]]:
 
 
 def _boxes(
-    annotations: Path, folder: Path, images: list[str], sizes: np.ndarray, which: Iterable[int], audit: IssueCollector
+    annotations: Path, folder: Path, images: list[str], sizes: np.ndarray, which: Iterable[int], issues: IssueCollector
 ) -> tuple[dict[int, list[Box]], dict[int, str]]:
     """Return index -> boxes, and index -> WordNet id, from the annotations of `which` images.
 
@@ -190,10 +190,10 @@ def _boxes(
     for i in which:
         photo, file = folder / images[i], (annotations / images[i]).with_suffix(".xml")
         width, height = (int(side) for side in sizes[i])
-        for name, (x0, y0, x1, y1) in zip(*read_voc(file, audit, photo), strict=True):
+        for name, (x0, y0, x1, y1) in zip(*read_voc(file, issues, photo), strict=True):
             clipped = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
             classes[i] = name
             box = clipped if np.isfinite((x0, y0, x1, y1)).all() else (x0, y0, x1, y1)
-            if (inside := checked_box(box, (width, height), str(file), audit, photo, inclusive=True)) is not None:
+            if (inside := checked_box(box, (width, height), str(file), issues, photo, inclusive=True)) is not None:
                 boxes.setdefault(i, []).append(inside)
     return boxes, classes

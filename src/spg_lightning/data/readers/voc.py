@@ -9,7 +9,7 @@ from spg_lightning.data.validation.issues import IssueCollector
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(path: Path, audit: IssueCollector, photo: Path | None) -> tuple[list[str], list[Box]]:
+def read_voc(path: Path, issues: IssueCollector, photo: Path | None) -> tuple[list[str], list[Box]]:
     """Return the objects' names, and their boxes x0 y0 x1 y1 with the numbers as written.
 
     Tools disagree whether VOC's pixels count from 0 or 1; the CVPR 2020 benchmark takes ILSVRC's numbers as they are.
@@ -29,6 +29,6 @@ def read_voc(path: Path, audit: IssueCollector, photo: Path | None) -> tuple[lis
             x0, y0, x1, y1 = (float(text or "nan") for text in texts)
             boxes.append((x0, y0, x1, y1))
     except (ElementTree.ParseError, ValueError) as error:
-        audit.add(f"{path} is no annotation in Pascal VOC's format ({error}); restore it, or take it away", photo)
+        issues.add(f"{path} is no annotation in Pascal VOC's format ({error}); restore it, or take it away", photo)
         return [], []
     return names, boxes

@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]
 
 
 def read_image_sizes(
-    folder: Path, images: Sequence[str], listed_in: str, audit: IssueCollector, apply_exif_orientation: bool
+    folder: Path, images: Sequence[str], listed_in: str, issues: IssueCollector, apply_exif_orientation: bool
 ) -> tuple[Int[np.ndarray, "N 2"], Bool[np.ndarray, " N"]]:
     """Return widths and heights, and which photos are there, readable and not in quarantine.
 
@@ -29,7 +29,7 @@ def read_image_sizes(
         folder: that `images` are relative to.
         images: paths.
         listed_in: where they are listed, for the message.
-        audit: takes what is wrong.
+        issues: takes what is wrong.
         apply_exif_orientation: sizes of the photos turned as their EXIF orientation says.
     """
     sizes = np.zeros((len(images), 2), dtype=np.int64)
@@ -39,7 +39,7 @@ def read_image_sizes(
     def work(start: int) -> None:
         for i in range(start, min(start + CHUNK, len(images))):
             path = folder / images[i]
-            if audit.is_left_out(path):
+            if issues.is_left_out(path):
                 good[i] = False
                 continue
             found = size_of(path, apply_exif_orientation)
@@ -55,7 +55,7 @@ def read_image_sizes(
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(0, len(images), CHUNK)))
     ordered = {folder / name: findings[folder / name] for name in images if folder / name in findings}
-    audit.add_photos(ordered, f"restore it, or take its line out of {listed_in}")
+    issues.add_photos(ordered, f"restore it, or take its line out of {listed_in}")
     return sizes, good
 
 
@@ -83,26 +83,26 @@ def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
 
 
 def checked_box(
-    box: Box, size: tuple[int, int], where: str, audit: IssueCollector, photo: Path, inclusive: bool = False
+    box: Box, size: tuple[int, int], where: str, issues: IssueCollector, photo: Path, inclusive: bool = False
 ) -> Box | None:
-    """Return a box x0 y0 x1 y1 clipped to its photo of `size` (width, height), None for one that audit took.
+    """Return a box x0 y0 x1 y1 clipped to its photo of `size` (width, height), None for one that issues took.
 
     Args:
         box: as listed.
         size: of the photo.
         where: file and row.
-        audit: takes a box that is not finite, ends before it begins, or sticks out by more than `TOLERANCE`.
+        issues: takes a box that is not finite, ends before it begins, or sticks out by more than `TOLERANCE`.
         photo: whose box it is.
         inclusive: the far corner is the last pixel, so that a box may end where it begins.
     """
     x0, y0, x1, y1 = box
     text = ", ".join(f"{corner:g}" for corner in box)
     if not all(np.isfinite(box)):
-        audit.add(f"{where}: the box {text} is not of finite numbers; correct the row", photo)
+        issues.add(f"{where}: the box {text} is not of finite numbers; correct the row", photo)
     elif min(x1 - x0, y1 - y0) < 0 or (not inclusive and min(x1 - x0, y1 - y0) == 0):
-        audit.add(f"{where}: the box {text} ends before it begins; corners are x0, y0, x1, y1", photo)
+        issues.add(f"{where}: the box {text} ends before it begins; corners are x0, y0, x1, y1", photo)
     elif min(x0, y0) < -TOLERANCE or x1 > size[0] + TOLERANCE or y1 > size[1] + TOLERANCE:
-        audit.add(f"{where}: the box {text} sticks out of its photo of {size[0]} x {size[1]} pixels", photo)
+        issues.add(f"{where}: the box {text} sticks out of its photo of {size[0]} x {size[1]} pixels", photo)
     else:
         return max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1]))
     return None

@@ -29,7 +29,7 @@ class IssueCollector:
 
     @classmethod
     def of(cls, root: Path, collect: bool = False) -> "IssueCollector":
-        """Return the audit of a data set, with its quarantine where there is one."""
+        """Return the issues of a data set, with its quarantine where there is one."""
         return cls(root, read_quarantine(root), collect)
 
     def add(self, text: str, photo: Path | None = None) -> None:

@@ -16,16 +16,16 @@ CHUNK = 16
 def verify(
     splits: Splits,
     published: Mapping[str, int] | None,
-    audit: IssueCollector,
+    issues: IssueCollector,
     workers: int,
     advance: Callable[[int], None],
 ) -> list[str]:
-    """Decode everything; what is wrong goes to `audit`.
+    """Decode everything; what is wrong goes to `issues`.
 
     Args:
         splits: the records.
         published: part, or "classes", -> how many its authors say there are; None where nobody does.
-        audit: takes what is wrong.
+        issues: takes what is wrong.
         workers: threads.
         advance: is told how many photos have been looked at.
 
@@ -35,7 +35,7 @@ def verify(
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     for records in parts.values():
         if records is not None:
-            _decode(records, audit, workers, advance)
+            _decode(records, issues, workers, advance)
     counts = {part: len(records) for part, records in parts.items() if records is not None}
     counts["classes"] = len(splits.train.class_names)
     return [
@@ -45,7 +45,7 @@ def verify(
     ]
 
 
-def _decode(records: Records, audit: IssueCollector, workers: int, advance: Callable[[int], None]) -> None:
+def _decode(records: Records, issues: IssueCollector, workers: int, advance: Callable[[int], None]) -> None:
     def work(start: int) -> list[tuple[str, Path]]:
         findings = []
         for index in range(start, min(start + CHUNK, len(records))):
@@ -65,5 +65,5 @@ def _decode(records: Records, audit: IssueCollector, workers: int, advance: Call
             range(0, len(records), CHUNK), pool.map(work, range(0, len(records), CHUNK)), strict=True
         ):
             for text, path in findings:
-                audit.add(text, path)
+                issues.add(text, path)
             advance(min(CHUNK, len(records) - start))
