@@ -50,7 +50,7 @@ def test_a_layout_is_prepared_trained_on_and_evaluated(tmp_path, name, caplog):
     write, number = LAYOUTS[name]
     words = write(tmp_path / "data")
     prepared = prepare(compose("prepare", [*dataset(words), f"output_dir={tmp_path / 'p'}"]))
-    assert prepared.index.is_file()
+    assert prepared.index.is_dir()
     assert not prepared.findings
     run = ["trainer.max_epochs=1", "gallery_images=1", "report_images=1"]
     result = train(compose("train", [*SETTINGS, *words, *run, f"output_dir={tmp_path / 'run'}"]))
@@ -236,11 +236,11 @@ def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         if shards == "true":
-            patch.setattr("spg_lightning.prepare.write_index", lambda *_: None)
+            patch.setattr("spg_lightning.data.index.cached_reader.write_index", lambda *_: None)
         outcome = verb("prepare", *words)
     assert outcome.code == 1
     assert "No space left on device" in outcome.line
-    assert {path.suffix for path in (root / ".spg_lightning").iterdir()} == ({".bin"} if shards == "true" else set())
+    assert {path.name[:6] for path in (root / ".spg_lightning").iterdir()} == ({"index-"} if shards == "true" else set())
     assert (read_cub_and_val(str(root), None, None).train.origin is None) == (shards == "false")
 
 
@@ -255,11 +255,11 @@ def test_prepare_extracts_an_archive_and_compares_with_what_is_published(verb, t
     outcome = verb("prepare", *words)
     assert outcome.code == 0, outcome.err
     assert "12 train photos, published are 5994" in outcome.err
-    assert "12 train, 12 test photos of 3 classes" in outcome.err
+    assert "12 train, 12 test images of 3 classes" in outcome.err
     assert "is there already" in verb("prepare", *words).line
 
 
 def test_prepare_without_data_says_where_to_get_them(verb):
     line = verb("prepare", "dataset=ilsvrc").line
-    for words in ("dataset.root=data/ILSVRC", "Where to get it", "160 GB", "non-commercial"):
+    for words in ("dataset.root=data/ILSVRC", "Get it from", "160 GB", "non-commercial"):
         assert words in line

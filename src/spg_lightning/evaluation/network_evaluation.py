@@ -29,7 +29,7 @@ def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModul
         if len(data.records[split].boxes)
     }
     if not len(data.records["test"].boxes) and not data.records["test"].masks:
-        log.warning("the test images have neither boxes nor masks: only classification is measured")
+        log.warning("the test images have neither boxes nor masks: localization is not measured")
     evaluation = compute_evaluation(module.curves["test"], module.curves["val"], truth, data.frame)
     outputs = module.test_outputs
     names, frames = data.class_names, dict.fromkeys(outputs.scans, data.frame)

@@ -1,11 +1,12 @@
 """Shards: the same photos in the same order as from files, never half-written or of other photos, and fetched once."""
 
 import errno
+import functools
 import json
 import os
 import shutil
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,15 +17,17 @@ from torch.utils.data import DataLoader
 
 from spg_lightning import UserError, compose, prepare, train
 from spg_lightning.config.build import build_data
-from spg_lightning.data import ImageDataset, collate, read_cub, shards
+from spg_lightning.data import ImageDataset, collate, read_cub
 from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.samplers import SHUFFLE_BUFFER_CHUNKS, ProcessSampler, SeededSampler
-from spg_lightning.data.shards.shards import ShardedImages, Shards, records_code, write_shards
+from spg_lightning.data.shards import litdata_layout
+from spg_lightning.data.shards.folder import fsspec
+from spg_lightning.data.shards.shards import ShardedImages, Shards, hash_records, write_shards
 from spg_lightning.data.transforms import train_transform
 from tests.conftest import TINY
 from tests.trees import replace_line, write_cub
 
-downloader = pytest.importorskip("litdata.streaming.downloader", reason="the extra `shards` is not installed")
+pytest.importorskip("litdata", reason="the extra `shards` is not installed")
 RESIZE = 72
 
 
@@ -36,7 +39,7 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small_chunks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "CHUNK_BYTES", 12_000)
+        patch.setattr(litdata_layout, "CHUNK_BYTES", 12_000)
         yield
 
 
@@ -59,7 +62,7 @@ def test_photos_are_those_of_the_files_at_a_jpegs_tolerance(records, folder):
     import cv2
 
     read, files = Shards(str(folder), records, RESIZE), ImageFiles(records)
-    assert len(read.names) > 2
+    assert len(read.chunks) > 2
     for row in range(len(records)):
         expected = cv2.resize(files(row), (RESIZE, RESIZE))
         got = read(row)
@@ -67,16 +70,6 @@ def test_photos_are_those_of_the_files_at_a_jpegs_tolerance(records, folder):
         others = [np.abs(got.astype(int) - cv2.resize(files(k), (RESIZE, RESIZE))).mean() for k in (row - 1, row - 2)]
         # independent noise in each colour, which no photo has, is what JPEG keeps worst
         assert np.abs(got.astype(int) - expected).mean() < 10 < min(others)
-
-
-def test_litdata_itself_reads_them(records, folder, tmp_path):
-    from litdata import StreamingDataset
-
-    shutil.copytree(folder, tmp_path / "copy")
-    theirs, ours = StreamingDataset(str(tmp_path / "copy")), Shards(str(folder), records, RESIZE)
-    assert len(theirs) == len(records)
-    for row in (0, 5, len(records) - 1):
-        assert np.array_equal(shards.decode_jpeg(bytes(theirs[row]), False, None), ours(row))
 
 
 def spoil(name):
@@ -93,9 +86,9 @@ def spoil(name):
 HALF = {
     "a chunk is missing": "is missing",
     "a chunk is cut": "has 100 bytes of",
-    "the manifest is missing": "holds no whole shards",
-    "the manifest is cut": "holds no whole shards",
-    "litdata's index is missing": "holds no whole shards",
+    "the manifest is missing": "has no complete shards",
+    "the manifest is cut": "has no complete shards",
+    "litdata's index is missing": "has no complete shards",
     "the index is of others": "does not fit",
 }
 
@@ -114,18 +107,18 @@ def test_shards_of_other_photos_are_refused(records, folder):
     for other, size, said in (
         (records, 64, "has resize=72, this run resize=64"),
         (records.take(np.arange(5)), RESIZE, "has photos=12, this run photos=5"),
-        (records.take(np.arange(len(records))[::-1]), RESIZE, "other photos"),
+        (records.take(np.arange(len(records))[::-1]), RESIZE, "holds other images"),
     ):
         with pytest.raises(UserError, match=said):
             Shards(str(folder), other, size)
-    assert records_code(records) == records_code(records.take(np.arange(len(records))))
+    assert hash_records(records) == hash_records(records.take(np.arange(len(records))))
 
 
 def test_a_full_disk_leaves_nothing(records, tmp_path, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shards.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         write_shards(records, RESIZE, tmp_path / "s", 1, lambda done: None)
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +143,7 @@ def test_prepare_writes_them_and_training_reads_them(records, tmp_path, caplog, 
     stamp = (prepared.shards / "shards.index.json").stat().st_mtime_ns
     caplog.set_level("INFO")
     assert prepare(compose("prepare", [*words, *call])).shards == prepared.shards
-    assert "is there already, and whole" in caplog.text
+    assert "exists and is complete" in caplog.text
     assert (prepared.shards / "shards.index.json").stat().st_mtime_ns == stamp
 
     run = [*TINY, "trainer.max_epochs=1", "gallery_images=0", "report_images=0", *words]
@@ -176,131 +169,111 @@ def test_prepare_writes_them_and_training_reads_them(records, tmp_path, caplog, 
 def test_prepare_says_what_is_wrong_with_the_place(verb, tmp_path):
     root = write_cub(tmp_path / "cub")
     words = ["dataset=cub", f"dataset.root={root}", f"dataset.resize={RESIZE}", "shards=true"]
-    assert "s3://bucket/x: write them to a folder" in verb("prepare", *words, "dataset.shards=s3://bucket/x").line
+    assert "s3://bucket/x: write to a folder" in verb("prepare", *words, "dataset.shards=s3://bucket/x").line
     (tmp_path / "there").mkdir()
-    assert "is there already" in verb("prepare", *words, f"dataset.shards={tmp_path / 'there'}").line
+    assert "exists, with other content" in verb("prepare", *words, f"dataset.shards={tmp_path / 'there'}").line
     replace_line(root / "train_test_split.txt", "1 ", "1 1")
     outcome = verb("train", *TINY, *words[1:3], f"dataset.shards={tmp_path / 'there'}")
-    assert "holds no whole shards" in outcome.line
+    assert "has no complete shards" in outcome.line
 
 
 # --- fetched from elsewhere -------------------------------------------------------------------------------------------
 
 
-def test_fetched_shards_are_the_same_and_each_chunk_comes_once(records, folder, cache, monkeypatch):
-    here, there = Shards(str(folder), records, RESIZE), Shards(f"local:{folder}", records, RESIZE)
-    fetched = []
-    original = type(there.folder)._download
-    monkeypatch.setattr(
-        type(there.folder), "_download", lambda self, name, path: fetched.append(name) or original(self, name, path)
-    )
-    for row in np.random.default_rng(0).permutation(len(records)).tolist() * 2:
-        assert np.array_equal(there(row), here(row))
-    assert sorted(fetched) == sorted(there.names)
+class Storage(SimpleHTTPRequestHandler):
+    """A folder that is served by HTTP. Notes the files that are asked for."""
 
-
-def test_a_small_cache_makes_room_and_fetches_again(records, folder, cache, monkeypatch):
-    monkeypatch.setenv("SPG_LIGHTNING_SHARDS_BYTES", "30000")
-    here, there = Shards(str(folder), records, RESIZE), Shards(f"local:{folder}", records, RESIZE)
-    for row in np.random.default_rng(0).permutation(len(records)).tolist() * 2:
-        assert np.array_equal(there(row), here(row))
-        assert sum(path.stat().st_size for path in there.folder.path.glob("*.bin")) <= 30000
-    assert not [path for path in there.folder.path.iterdir() if path.suffix not in (".bin", ".lock")]
-
-
-def test_what_is_not_there_or_cut_is_named(records, folder, cache, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere/shards\.index\.json cannot be fetched"):
-        Shards("local:/nowhere", records, RESIZE)
-    shutil.copytree(folder, tmp_path / "copy")
-    os.truncate(tmp_path / "copy" / "chunk-0-0.bin", 100)
-    with pytest.raises(UserError, match=r"chunk-0-0.bin has 100 bytes of"):
-        Shards(f"local:{tmp_path / 'copy'}", records, RESIZE)(0)
-
-
-def test_other_shards_at_the_same_address_are_not_mistaken_for_those_fetched_before(records, folder, cache, tmp_path):
-    place = tmp_path / "place"
-    shutil.copytree(folder, place)
-    Shards(f"local:{place}", records, RESIZE)(0)
-    shutil.rmtree(place)
-    backwards = records.take(np.arange(len(records))[::-1])
-    write_shards(backwards, RESIZE, place, 1, lambda done: None)
-    got = Shards(f"local:{place}", backwards, RESIZE)(0)
-    assert np.array_equal(got, Shards(str(folder), records, RESIZE)(len(records) - 1))
-
-
-class Storage(BaseHTTPRequestHandler):
-    """As much of S3's protocol as fetching needs: /bucket/key, whole or a range of it."""
-
-    root: Path
-    asked: ClassVar[list[str]] = []
-
-    def do_HEAD(self):
-        self.give(head=True)
+    asked: ClassVar[list[str]]
 
     def do_GET(self):
-        self.asked.append(self.path.split("?")[0].removeprefix("/bucket/"))
-        self.give(head=False)
-
-    def give(self, head):
-        path = self.root / self.path.split("?")[0].removeprefix("/bucket/")
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, size = path.read_bytes(), path.stat().st_size
-        wanted = self.headers.get("Range")
-        begin, end = 0, size - 1
-        if wanted:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
-            begin, end = int(first), min(int(last or size), size - 1)
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(end + 1 - begin))
-        self.send_header("Content-Range", f"bytes {begin}-{end}/{size}")
-        self.send_header("ETag", '"1"')
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.end_headers()
-        if not head:
-            self.wfile.write(data[begin : end + 1])
+        self.asked.append(self.path.rsplit("/", 1)[-1])
+        super().do_GET()
 
     def log_message(self, *arguments):
         pass
 
 
 @pytest.fixture
-def storage(folder, cache, monkeypatch):
-    """The folder's address in a storage that speaks S3's protocol, on this machine."""
-    handler = type("Handler", (Storage,), {"root": folder.parent, "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def storage(tmp_path, folder, cache):
+    """Serve a copy of the folder: its address, the copy, and the files asked for."""
+    place = tmp_path / "place"
+    shutil.copytree(folder, place)
+    handler = type("Handler", (Storage,), {"asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=tmp_path))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(downloader, "_OBSTORE_AVAILABLE", False)  # it insists on https; litdata then takes boto3
-    yield f"s3://bucket/{folder.name}", handler.asked
+    yield f"http://127.0.0.1:{server.server_port}/place", place, handler.asked
     server.shutdown()
 
 
-def test_shards_in_an_object_storage_are_read_by_several_workers(records, folder, storage):
-    address, asked = storage
-    there = Shards(address, records, RESIZE)
-    assert there.is_remote
+def test_fetched_shards_are_the_same_and_each_chunk_is_fetched_once(records, folder, storage):
+    address, _, asked = storage
+    local, remote = Shards(str(folder), records, RESIZE), Shards(address, records, RESIZE)
+    assert remote.is_remote
+    for row in np.random.default_rng(0).permutation(len(records)).tolist() * 2:
+        assert np.array_equal(remote(row), local(row))
+    assert sorted(name for name in asked if name.endswith(".bin")) == sorted(chunk.name for chunk in remote.chunks)
+    assert not [path for path in remote.folder.path.iterdir() if path.suffix not in (".bin", ".lock")]
+
+
+def test_missing_and_incomplete_files_are_named(records, storage):
+    address, place, _ = storage
+    with pytest.raises(UserError, match=r"nowhere/shards\.index\.json cannot be fetched"):
+        Shards(address.replace("place", "nowhere"), records, RESIZE)
+    os.truncate(place / "chunk-0-0.bin", 100)
+    with pytest.raises(UserError, match=r"chunk-0-0.bin has 100 bytes of"):
+        Shards(address, records, RESIZE)(0)
+    (place / "chunk-0-0.bin").unlink()
+    remote = Shards(address, records, RESIZE)
+    with pytest.raises(UserError, match=r"chunk-0-0.bin cannot be fetched"):
+        remote(0)
+    assert not list(remote.folder.path.glob("*.bin"))
+
+
+def test_an_interrupted_fetch_leaves_no_chunk(records, storage, monkeypatch):
+    class Cut(type(fsspec.filesystem("http"))):
+        def get_file(self, remote, local, **options):
+            Path(local).write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    address, _, _ = storage
+    remote = Shards(address, records, RESIZE)
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda address: (Cut(), address))
+    with pytest.raises(KeyboardInterrupt):
+        remote(0)
+    assert [path.suffix for path in remote.folder.path.iterdir()] in ([], [".lock"])
+
+
+def test_a_protocol_without_its_package(records):
+    for address, words in (("s3://bucket/x", "s3fs"), ("nothing://x", "nothing")):
+        with pytest.raises(UserError, match=f"^dataset.shards={address}: .*{words}"):
+            Shards(address, records, RESIZE)
+
+
+def test_other_shards_at_the_same_address_are_told_apart(records, folder, storage):
+    address, place, _ = storage
+    Shards(address, records, RESIZE)(0)
+    shutil.rmtree(place)
+    backwards = records.take(np.arange(len(records))[::-1])
+    write_shards(backwards, RESIZE, place, 1, lambda done: None)
+    got = Shards(address, backwards, RESIZE)(0)
+    assert np.array_equal(got, Shards(str(folder), records, RESIZE)(len(records) - 1))
+
+
+def test_shards_at_an_address_are_read_by_several_workers(records, folder, storage):
+    address, _, asked = storage
+    remote = Shards(address, records, RESIZE)
     dataset = ImageDataset(
-        records, train_transform(RESIZE, 48), "error", False, source=ShardedImages(there, np.arange(len(records)))
+        records, train_transform(RESIZE, 48), "error", False, source=ShardedImages(remote, np.arange(len(records)))
     )
-    places = there.chunk_of(np.arange(len(records)))
+    places = remote.chunk_of(np.arange(len(records)))
     sampler = SeededSampler(ProcessSampler(len(records), 0, 1, shuffle_seed=0, places=places), 0)
     batches = list(DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=2, collate_fn=collate))
     assert sorted(torch.cat([batch["index"] for batch in batches]).tolist()) == list(range(len(records)))
-    here = Shards(str(folder), records, RESIZE)
+    local = Shards(str(folder), records, RESIZE)
     for row in range(len(records)):
-        assert np.array_equal(there(row), here(row))
+        assert np.array_equal(remote(row), local(row))
     chunks = [name for name in asked if name.endswith(".bin")]
-    assert len(chunks) == len(set(chunks)) == len(there.names)  # each once, whoever asked first
-    with pytest.raises(UserError, match=r"s3://bucket/none/shards\.index\.json cannot be fetched"):
-        Shards("s3://bucket/none", records, RESIZE)
+    assert len(chunks) == len(set(chunks)) == len(remote.chunks), "each once, whichever worker asked first"
 
 
 @pytest.mark.parametrize("places", [None, np.repeat(np.arange(100), 7)])
@@ -337,4 +310,4 @@ def test_fetched_photos_come_from_few_chunks_at_a_time():
 
 def test_the_manifest_says_what_is_in_the_folder(records, folder):
     manifest = json.loads((folder / "shards.index.json").read_text())
-    assert manifest == {"format": 1, "photos": 12, "resize": RESIZE, "records": records_code(records)}
+    assert manifest == {"format": 1, "photos": 12, "resize": RESIZE, "records": hash_records(records)}

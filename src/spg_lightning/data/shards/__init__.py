@@ -1,1 +1,1 @@
-"""Training photos in few large files."""
+"""Training images in few large files."""

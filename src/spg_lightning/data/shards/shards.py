@@ -1,20 +1,14 @@
-"""Training photos at the size training wants them, many to a file: written by `prepare shards=true`, read at random.
+"""Training images at their training size in few large files: written by `prepare shards=true`, read at random.
 
-<folder>/chunk-0-<n>.bin   chunks as litdata writes them: a count, where each item begins, then the items, JPEG files
-<folder>/index.json        litdata's: name, photos and bytes of each chunk
-<folder>/shards.index.json ours: what is in them, see `Manifest`
-
-A folder is written under another name and renamed when it is whole. Item i is training photo i of the records; labels, boxes
-and everything else stay in the records. Reading asks for a photo by its number, so that samplers, and with them what a step
-sees, are the same as with files. litdata's own reader is made for reading in its own order, with threads, locks and counters
-that fetch ahead and delete; a number needs two reads of a file.
+A folder holds chunks and index.json in litdata's layout, and shards.index.json, see `Manifest`. It is written under a
+temporary name and renamed when complete. Item i is training image i of the records; labels and boxes stay in the records.
+Images are read by index, so that samplers, and the images of each step, are the same as with image files.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,26 +22,26 @@ from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.jpeg import decode_jpeg
 from spg_lightning.data.packed_strings import PackedStrings
 from spg_lightning.data.records import Records
-from spg_lightning.data.shards.remote import Folder
+from spg_lightning.data.shards.folder import ShardFolder
+from spg_lightning.data.shards.litdata_layout import INDEX, Chunk, parse_index, read_item, write_items
 from spg_lightning.errors import UserError, first_line
 
 FORMAT = 1
-# litdata fetches names that end so without starting threads in the process that forks the workers
-MANIFEST, INDEX = "shards.index.json", "index.json"
-QUALITY = 95  # of the JPEG files in the chunks: a fifth of what raw pixels take (experiments/input_speed)
-CHUNK_BYTES = 16 << 20  # about 400 photos of 256 x 256: one request to an object storage, a small share of a cache
-AHEAD = 64  # photos that a thread may be ahead of the writer
+MANIFEST = "shards.index.json"
+QUALITY = 95  # of the JPEG items: a fifth of the size of raw pixels (experiments/input_speed)
+AHEAD = 64  # images that the threads may be ahead of the writer
+_WRITE_AGAIN = "write it again with spg-prepare shards=true, or train from the files with dataset.shards=null"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds.
+    """The content of a folder of shards.
 
     Attributes:
         format: of the folder.
-        photos: how many.
-        resize: their sides in pixels.
-        records: what tells their records from others, see `records_code`.
+        photos: number of images.
+        resize: side of the images in pixels.
+        records: hash of their records, see `hash_records`.
     """
 
     format: int
@@ -56,8 +50,8 @@ class Manifest:
     records: str
 
 
-def records_code(records: Records) -> str:
-    """Return what tells the photos of these records, their order and their sizes from others."""
+def hash_records(records: Records) -> str:
+    """Return a hash of the images of records, their order and their sizes."""
     names = PackedStrings.of(records.images)
     state = hashlib.sha256(f"{len(records)} {records.apply_exif_orientation}".encode())
     for column in (names.text, names.offsets - names.offsets[0], records.sizes):
@@ -68,60 +62,49 @@ def records_code(records: Records) -> str:
 def write_shards(
     records: Records, resize: int, folder: Path, workers: int, advance: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Write the photos of records, whole or not at all.
+    """Write the images of records, completely or not at all.
 
     Args:
-        records: all training photos, before anything is held out.
-        resize: side in pixels; every photo is resized as `train_transform` does it.
-        folder: that does not exist yet.
+        records: all training images, before any are held out.
+        resize: side in pixels; images are resized as in `train_transform`.
+        folder: must not exist.
         workers: threads that decode and encode.
-        advance: is told how many photos are done.
+        advance: receives the number of images done since its last call.
 
     Returns:
-        How many files and bytes were written.
+        The numbers of files and bytes.
 
     Raises:
-        UserError: a photo is broken, the folder is there already or cannot be written, litdata is not installed.
+        UserError: an image is corrupt, the folder exists or cannot be written, or litdata is not installed.
     """
-    try:
-        from litdata.streaming.writer import BinaryWriter
-    except ImportError:
-        raise UserError("shards are written with litdata: pip install '.[shards]' (in the checkout)") from None
     if folder.exists():
-        raise UserError(
-            f"{folder} is there already, and holds other shards; move it away, or name another dataset.shards"
-        )
-    unfinished = folder.with_name(f".{folder.name}-unfinished")
+        raise UserError(f"{folder} exists, with other content; move it away, or set another dataset.shards")
+    temporary = folder.with_name(f".{folder.name}-unfinished")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        writer = BinaryWriter(str(unfinished), chunk_bytes=CHUNK_BYTES)
-        for index, item in enumerate(_encoded(records, resize, workers)):
-            writer[index] = item
-            advance(1)
-        writer.done()
-        writer.merge(1)
-        manifest = Manifest(FORMAT, len(records), resize, records_code(records))
-        (unfinished / MANIFEST).write_text(json.dumps(asdict(manifest)) + "\n")
-        files = list(unfinished.iterdir())
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write_items(temporary, _encoded(records, resize, workers, advance))
+        manifest = Manifest(FORMAT, len(records), resize, hash_records(records))
+        (temporary / MANIFEST).write_text(json.dumps(asdict(manifest)) + "\n")
+        files = list(temporary.iterdir())
         for path in files:
             with path.open("rb") as file:
-                os.fsync(file.fileno())  # the name must not stand for bytes that never reached the disk
-        written = sum(path.stat().st_size for path in files)
-        unfinished.rename(folder)
+                os.fsync(file.fileno())  # the new name must not stand for bytes that never reached the disk
+        size = sum(path.stat().st_size for path in files)
+        temporary.rename(folder)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror or first_line(error)}); make room, or set dataset.shards"
         ) from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return len(files), written
+        shutil.rmtree(temporary, ignore_errors=True)
+    return len(files), size
 
 
-def _encoded(records: Records, resize: int, workers: int) -> Iterator[bytes]:
+def _encoded(records: Records, resize: int, workers: int, advance: Callable[[int], None]) -> Iterator[bytes]:
     read = ImageFiles(records)
 
-    def work(index: int) -> bytes:
+    def encode(index: int) -> bytes:
         pixels = cv2.resize(read(index), (resize, resize), interpolation=cv2.INTER_LINEAR)
         done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         assert done
@@ -129,93 +112,87 @@ def _encoded(records: Records, resize: int, workers: int) -> Iterator[bytes]:
 
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(records), AHEAD):  # in pieces: a million waiting results would fill the memory
-            yield from pool.map(work, range(start, min(start + AHEAD, len(records))))
+            for item in pool.map(encode, range(start, min(start + AHEAD, len(records)))):
+                yield item
+                advance(1)
 
 
 class Shards:
-    """The photos of a folder of shards, resized: number of the photo -> pixels.
+    """The images of a folder of shards: index in the records -> pixels.
 
     Args:
-        where: folder, or address of one in an object storage (s3://, gs://, ...), whose chunks are kept in the user's cache.
-        records: all training photos, before anything is held out.
-        resize: side in pixels that the photos have to have.
+        address: see `ShardFolder`.
+        records: all training images, before any are held out.
+        resize: required side of the images in pixels.
 
     Raises:
-        UserError: no whole folder of shards, or one of other photos or another size.
+        UserError: the folder is incomplete, or holds other images or another size.
     """
 
-    def __init__(self, where: str, records: Records, resize: int) -> None:
-        self.folder = Folder.of(where)
-        manifest, chunks = self._read()
-        for what, wanted, there in (
+    def __init__(self, address: str, records: Records, resize: int) -> None:
+        self.folder = ShardFolder(address)
+        manifest, self.chunks = self._read()
+        for name, wanted, found in (
             ("format", FORMAT, manifest.format),
             ("photos", len(records), manifest.photos),
             ("resize", resize, manifest.resize),
         ):
-            if wanted != there:
-                raise UserError(f"dataset.shards={where} has {what}={there}, this run {what}={wanted}; {_ANEW}")
-        if manifest.records != records_code(records):
-            raise UserError(
-                f"dataset.shards={where} is of other photos than this data set's, or in another order; {_ANEW}"
-            )
-        self.names = [str(chunk["filename"]) for chunk in chunks]
-        self.sizes = [int(str(chunk["chunk_bytes"])) for chunk in chunks]
-        self.ends = np.cumsum([int(str(chunk["chunk_size"])) for chunk in chunks], dtype=np.int64)
+            if wanted != found:
+                raise UserError(f"dataset.shards={address} has {name}={found}, this run {name}={wanted}; {_WRITE_AGAIN}")
+        if manifest.records != hash_records(records):
+            raise UserError(f"dataset.shards={address} holds other images, or another order; {_WRITE_AGAIN}")
+        self.ends = np.cumsum([chunk.items for chunk in self.chunks], dtype=np.int64)
         if not len(self.ends) or self.ends[-1] != manifest.photos:
-            raise UserError(f"dataset.shards={where}: {INDEX} does not fit {MANIFEST}; {_ANEW}")
-        for name, size in zip(self.names, self.sizes, strict=True):
-            self.folder.check(name, size)
+            raise UserError(f"dataset.shards={address}: {INDEX} does not fit {MANIFEST}; {_WRITE_AGAIN}")
+        for chunk in self.chunks:
+            self.folder.check(chunk.name, chunk.size)
 
-    def _read(self) -> tuple[Manifest, list[dict[str, object]]]:
+    def _read(self) -> tuple[Manifest, list[Chunk]]:
         try:
-            ours, theirs = self.folder.read(MANIFEST), self.folder.read(INDEX)
-            self.folder.identify(ours + theirs)
-            return Manifest(**json.loads(ours)), list(json.loads(theirs)["chunks"])
+            manifest, index = self.folder.read(MANIFEST), self.folder.read(INDEX)
+            self.folder.identify(manifest + index)
+            return Manifest(**json.loads(manifest)), parse_index(index)
         except (OSError, ValueError, TypeError, KeyError) as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"dataset.shards={self.folder.where} holds no whole shards; {_ANEW}") from error
+            raise UserError(f"dataset.shards={self.folder.address} has no complete shards; {_WRITE_AGAIN}") from error
 
     @property
     def is_remote(self) -> bool:
-        """Whether chunks are fetched when they are needed; photos near each other should then be asked for together."""
+        """Whether chunks are fetched on demand; a sampler should then request images of one chunk close together."""
         return self.folder.is_remote
 
     def chunk_of(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """Return the chunks that photos are in."""
+        """Return the chunk of each image."""
         return np.searchsorted(self.ends, rows, side="right")
 
     def __call__(self, row: int) -> UInt8[np.ndarray, "Y X 3"]:
-        """Return a photo as RGB.
+        """Return an image as RGB.
 
         Raises:
-            UserError: its chunk is missing or broken.
+            UserError: its chunk is missing or damaged.
         """
-        chunk = int(np.searchsorted(self.ends, row, side="right"))
-        item = row - (int(self.ends[chunk - 1]) if chunk else 0)
-        with self.folder.open(self.names[chunk], self.sizes[chunk]) as file:
-            begin, end = struct.unpack("<II", os.pread(file.fileno(), 8, 4 + 4 * item).ljust(8, b"\0"))
-            data = os.pread(file.fileno(), end - begin, begin)[4:]  # litdata puts the length before the bytes
+        number = int(np.searchsorted(self.ends, row, side="right"))
+        chunk, first = self.chunks[number], int(self.ends[number - 1]) if number else 0
+        with self.folder.open(chunk.name, chunk.size) as file:
+            data = read_item(file, row - first)
         pixels = decode_jpeg(data, apply_exif_orientation=False, at_least=None)
         if pixels is None:
-            raise UserError(f"photo {row} in {self.folder.where}/{self.names[chunk]} is broken; {_ANEW}")
+            raise UserError(f"image {row} in {self.folder.address}/{chunk.name} is damaged; {_WRITE_AGAIN}")
         return pixels
 
 
 class ShardedImages:
-    """Some of the photos of shards: index -> pixels.
+    """A subset of the images of shards: index -> pixels.
 
     Args:
-        shards: of all training photos.
-        rows: which of them.
+        shards: of all training images.
+        rows: of the subset.
     """
 
     def __init__(self, shards: Shards, rows: Int[np.ndarray, " n"]) -> None:
         self.shards, self.rows = shards, rows
 
     def __call__(self, index: int) -> UInt8[np.ndarray, "Y X 3"]:
-        """Return a photo as RGB."""
+        """Return an image as RGB."""
         return self.shards(int(self.rows[index]))
-
-
-_ANEW = "write them anew with spg-prepare shards=true, or train from the files with dataset.shards=null"
