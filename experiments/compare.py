@@ -18,7 +18,7 @@ from spg_lightning.comparison.presets import TITLES, choices
 from spg_lightning import report, train
 from spg_lightning.checkpoints.network import load_network
 from spg_lightning.config.build import build_data
-from spg_lightning.config.command_line import compose
+from spg_lightning.config.compose import compose
 from spg_lightning.reporting.gallery import title_of
 from spg_lightning.reporting.side_by_side import Column, write_comparison
 

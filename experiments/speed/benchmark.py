@@ -30,7 +30,7 @@ from step_timing import (
 )
 
 from spg_lightning.config.build import build_data, build_module, build_network
-from spg_lightning.config.command_line import compose
+from spg_lightning.config.compose import compose
 from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule

@@ -4,7 +4,7 @@ from .checkpoints.network import load_network
 from .checkpoints.published import import_published
 from .comparison.compare import Comparison
 from .config.build import build_data, build_module, build_network, build_trainer
-from .config.command_line import compose
+from .config.compose import compose
 from .convert import convert
 from .data.images import ImageDataset
 from .data.readers.benchmark import read_benchmark_parts

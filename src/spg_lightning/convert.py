@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.config.command_line import compose, run_command
+from spg_lightning.config.command_line import run_command
+from spg_lightning.config.compose import compose
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,12 @@ import inspect
 from importlib import import_module
 
 import pytest
+import wandb
 import yaml
 from omegaconf import OmegaConf
 
 from spg_lightning import compose
+from spg_lightning.loggers.wandb import WandbResultsLogger
 from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
@@ -17,6 +19,8 @@ CHOICES = sorted(
     for file in FILES
     if file.parent != CONF and file.parent.name not in ("help", "experiment") and file.parent.parent.name != "tuned"
 )
+# targets with **kwargs -> the functions that take them, beside the base class
+PASSED_ON = {WandbResultsLogger: (wandb.init,)}
 NEEDS = {
     "optuna": "optuna_sweeper",
     "joblib": "joblib_launcher",
@@ -33,6 +37,21 @@ def nodes(node):
             yield from nodes(value)
 
 
+def accepted(target):
+    """Names of all keyword arguments that a target takes: its own, and where it passes on more, those of the receiver."""
+    names, signature = set(), inspect.signature(target)
+    while True:
+        names |= {p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD}
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+            return names
+        receivers = [*PASSED_ON.get(target, ()), *inspect.getmro(target)[1:2]] if inspect.isclass(target) else []
+        assert receivers, f"{target} takes any keyword: say in PASSED_ON which function checks them"
+        target, *others = receivers
+        for other in others:
+            names |= {p.name for p in inspect.signature(other).parameters.values() if p.kind is not p.VAR_KEYWORD}
+        signature = inspect.signature(target)
+
+
 def located(target):
     module, name = target.rsplit(".", 1)
     return getattr(import_module(module), name)
@@ -43,10 +62,15 @@ def test_keys_are_the_constructors_arguments(file):
     text = file.read_text()
     assert text.startswith("#") or file.parent.name == "help", "the first line says what the file is"
     for node in nodes(yaml.safe_load(text)):
-        parameters = inspect.signature(located(node["_target_"])).parameters
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        names = accepted(located(node["_target_"]))
         for key in node:
-            assert key in ("_target_", "_partial_") or key in parameters or takes_any, (node["_target_"], key)
+            assert key in ("_target_", "_partial_") or key in names, (node["_target_"], key)
+
+
+def test_a_misspelt_key_of_a_target_that_passes_keywords_on_is_found():
+    names = accepted(WandbResultsLogger)
+    assert {"project", "job_type", "timeouts"} <= names
+    assert "projet" not in names
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from spg_lightning import UserError, compose
 from spg_lightning.config import sweep as sweeps
 from spg_lightning.config import sweep_job as jobs
-from spg_lightning.config.command_line import _compose_all
+from spg_lightning.config.compose import compose_with_hydra
+from spg_lightning.utils.run_dir import RunDir
 from tests.conftest import TINY
 from tests.trees import write_cub
 
@@ -33,7 +34,7 @@ def planned(*arguments):
     words = [word for word in arguments if not word.startswith("-")]
     single = [word.split(",")[0] for word in words]
     parsed = OverridesParser.create().parse_overrides(words)
-    return sweeps.parse_sweep("train", list(arguments), parsed, _compose_all("train", single), debug=False)
+    return sweeps.parse_sweep("train", list(arguments), parsed, compose_with_hydra("train", single), debug=False)
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -74,21 +75,21 @@ def test_only_a_finished_run_of_the_same_config_counts(tiny_run, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(result.output_dir, folder)
     told = [*TINY, f"dataset.root={data}", "trainer.max_epochs=1", "logger=csv", f"output_dir={folder}"]
-    assert jobs.is_complete(folder, compose("train", told))
-    assert jobs.is_complete(folder, compose("train", [*told, "resume=auto"]))
+    assert jobs.is_complete(RunDir(folder), compose("train", told))
+    assert jobs.is_complete(RunDir(folder), compose("train", [*told, "resume=auto"]))
     with pytest.raises(UserError, match=r"moved holds a finished run of another config \(.*seed=0 there, 5 here\)"):
-        jobs.is_complete(folder, compose("train", [*told, "seed=5"]))
+        jobs.is_complete(RunDir(folder), compose("train", [*told, "seed=5"]))
     (folder / "provenance.json").unlink()
-    assert not jobs.is_complete(folder, compose("train", [*told, "seed=5"]))
+    assert not jobs.is_complete(RunDir(folder), compose("train", [*told, "seed=5"]))
 
 
 def test_the_objective_is_a_number_of_metrics_json(tiny_run):
     result, _ = tiny_run
     cfg = compose("train", ["output_dir=x"])
-    assert jobs.objective_of(result.output_dir, cfg) == result.metrics["val/gt_known_error"]
+    assert jobs.objective_of(RunDir(result.output_dir), cfg) == result.metrics["val/gt_known_error"]
     cfg.objective = "val/gt_known_eror"
     with pytest.raises(UserError, match="Did you mean 'val/gt_known_error'"):
-        jobs.objective_of(result.output_dir, cfg)
+        jobs.objective_of(RunDir(result.output_dir), cfg)
 
 
 # --- jobs, pretended --------------------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def test_the_ablations_are_the_papers_five_rows(verb, pretend):
     assert sum(cfg.method.name == "spg_plain" for cfg in ran) == 1
     assert len(ran) == 5
     assert (Path("runs/sweeps/ablations") / "ablation-no_c__seed-0").is_dir()
-    assert _compose_all("train", ["+sweep=ablations"]).hydra.sweeper.params.seed == "0,1,2"
+    assert compose_with_hydra("train", ["+sweep=ablations"]).hydra.sweeper.params.seed == "0,1,2"
 
 
 def test_the_grid_of_thresholds_is_legal(verb, pretend):

@@ -8,7 +8,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from spg_lightning.config.build import build_network
-from spg_lightning.config.command_line import compose
+from spg_lightning.config.compose import compose
 from spg_lightning.errors import UserError
 from spg_lightning.score_maps import SCORE_MAPS, ScoreMap, resolve, supported
 from spg_lightning.score_maps.context import score_map_context

@@ -1,11 +1,14 @@
-"""What a checkpoint's config may construct: the very objects that this package's own config files name, nothing else.
+"""Which objects a checkpoint's config may name: this package's own parts, and those of packages that the user trusts.
 
-Hydra's `instantiate` calls whatever a config names; a name inside this package is not enough, as its modules import others
-(`spg_lightning.loggers.wandb.logging.FileHandler`).
+Hydra's `instantiate` calls any object that a config names, and a checkpoint may come from anywhere. A name inside an allowed
+package is not enough, because modules import others (`spg_lightning.loggers.wandb.logging.FileHandler`).
 """
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,40 +17,94 @@ from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError
 
-GROUPS = ("dataset", "guidance", "method", "stem")  # of conf/, beside train.yaml: what evaluation and prediction build
+GROUPS = ("dataset", "guidance", "method", "stem")  # groups of conf/, beside train.yaml, that evaluation instantiates
+ENTRY_POINTS = "spg_lightning.trusted"  # group: an installed package lists itself, e.g. birdwatch = "birdwatch"
 
 
 def check_allowed_targets(node: Any, path: str | Path, trust: Sequence[str] = ()) -> None:
-    """Look through a node of a checkpoint's config before it is instantiated.
+    """Check a node of a checkpoint's config before it is instantiated.
+
+    Allowed are the objects that this package's config files name, and functions and classes defined in a package of `trust` or
+    of an entry point in the group `spg_lightning.trusted`. Nothing else is imported.
+
+    Args:
+        node: plain containers.
+        path: of the checkpoint, for the message.
+        trust: names of packages.
 
     Raises:
-        UserError: it names something else to construct.
+        UserError: the node names another target.
     """
-    for target in _targets(node):
-        if target not in _allowed_targets():
+    packages = [str(name) for name in trust] + [point.value for point in entry_points(group=ENTRY_POINTS)]
+    for key, value in _items(node):
+        if key != "_target_" or value in _own_targets():
+            continue
+        if not isinstance(value, str) or not _is_defined_in(value, packages):
+            package = str(value).partition(".")[0]
             raise UserError(
-                f"checkpoint={path} would construct {target}, which is none of this package's parts; refused"
+                f"checkpoint={path} would construct {value}, which is not a part of this package; refused. If {package} is your "
+                f"own package and defines it, add trust=[{package}]"
             )
 
 
+def check_no_interpolations(config: Any, path: str | Path) -> None:
+    """Check that a checkpoint's config is resolved, as training writes it: an interpolation would read the environment.
+
+    Raises:
+        UserError: it holds an interpolation.
+    """
+    for key, value in _items(config):
+        if isinstance(value, str) and "${" in value:
+            raise UserError(f"checkpoint={path}: its config holds an interpolation ({key}: {value}); refused")
+
+
+def _is_defined_in(target: str, packages: Sequence[str]) -> bool:
+    """Return whether a dotted name is a function or class that one of the packages defines, rather than imports."""
+    package = next((name for name in packages if target.startswith(f"{name}.")), None)
+    if package is None or any(part.startswith("_") or not part.isidentifier() for part in target.split(".")):
+        return False
+    found = _locate(target)
+    module = getattr(found, "__module__", None) or ""
+    return (inspect.isclass(found) or inspect.isfunction(found)) and (module == package or module.startswith(f"{package}."))
+
+
+def _locate(target: str) -> Any:
+    """Return the object of a dotted name, None if there is none. Imports modules of its package only."""
+    parts = target.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:count])
+        try:
+            found: Any = import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+                continue
+            raise  # the user's module imports something that is not installed
+        for part in parts[count:]:
+            found = getattr(found, part, None)
+            if inspect.ismodule(found):  # a module that the package imports
+                return None
+        return found
+    return None
+
+
 @cache
-def _allowed_targets() -> frozenset[str]:
+def _own_targets() -> frozenset[str]:
     conf = files("spg_lightning.conf")
     texts = [conf / "train.yaml", *(file for group in GROUPS for file in (conf / group).iterdir())]
     return frozenset(
-        target
+        value
         for text in texts
         if text.name.endswith(".yaml")
-        for target in _targets(OmegaConf.to_container(OmegaConf.create(text.read_text(encoding="utf-8"))))
+        for key, value in _items(OmegaConf.to_container(OmegaConf.create(text.read_text(encoding="utf-8"))))
+        if key == "_target_"
     )
 
 
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)
+def _items(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, at any depth; list entries under the key of their list."""
+    for key, value in node.items() if isinstance(node, Mapping) else []:
+        for entry in value if isinstance(value, list) else [value]:
+            yield str(key), entry
+            yield from _items(entry)
+    for entry in node if isinstance(node, list) else []:
+        yield from _items(entry)

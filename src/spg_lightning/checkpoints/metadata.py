@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from spg_lightning.checkpoints.allowed_targets import check_no_interpolations
 from spg_lightning.checkpoints.io import atomic_save
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
@@ -52,11 +53,12 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointMetadata, dict[str, Ten
     """Return a checkpoint's metadata and the network's state dict.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this package.
+        UserError: the file is missing, damaged, or not a checkpoint of this package; its config holds interpolations.
     """
     checkpoint = load_checkpoint(Path(path).expanduser())
     stored = {name: value for name, value in checkpoint[KEY].items() if name != "format"}
     metadata = CheckpointMetadata(**{**stored, "class_names": tuple(stored["class_names"])})
+    check_no_interpolations(metadata.config, path)
     state_dict = {
         name.removeprefix(NETWORK_PREFIX): value
         for name, value in checkpoint["state_dict"].items()

@@ -1,6 +1,6 @@
-"""Sweeps: where the runs of a Hydra multirun go, and what became of them. Each run is a process of its own, see `jobs`.
+"""The folder of a Hydra multirun, and the status of its jobs. Each job is a process of its own, see `sweep_job`.
 
-The folder follows from the command alone, so that the same command finds what it has finished.
+The folder follows from the command alone, so that the same command finds its finished jobs.
 """
 
 import csv
@@ -22,13 +22,13 @@ from spg_lightning.utils.distributed import torchrun_world_size
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
 MULTIRUN = ("-m", "--multirun")
-# overrides that choose where or how the runs are made, not which
+# overrides that choose where and how jobs run, not which
 IGNORED_IN_NAME = ("sweep", *NON_IDENTITY_KEYS)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its number, its name, its folder; status `trained`, `skipped` or `failed`, and why."""
+    """One job of a sweep: number, name, folder, status (`trained`, `skipped` or `failed`), objective and error."""
 
     number: int
     name: str
@@ -43,39 +43,39 @@ class Sweep:
     """One call of a sweep.
 
     Attributes:
-        verb: that its jobs run.
-        folder: of the sweep; a job's own lies in it.
-        arguments: what Hydra is to see of the command line.
+        command: of its jobs.
+        folder: holds the folders of the jobs.
+        arguments: for Hydra's command line.
         debug: whether jobs show tracebacks of a user's mistakes.
     """
 
-    verb: str
+    command: str
     folder: Path
     arguments: list[str]
     debug: bool
 
     def begin(self) -> None:
-        """Forget what became of an earlier call's jobs."""
+        """Delete the records of an earlier call."""
         self.records.mkdir(parents=True, exist_ok=True)
         for file in self.records.glob("[!.]*"):  # not the lock
             file.unlink()
 
     @property
     def records(self) -> Path:
-        """Where the jobs, in whichever process or machine, leave their records."""
+        """Folder of the jobs' records, which may come from any process or machine."""
         return self.folder / ".jobs"
 
     def record(self, job: Job) -> None:
-        """Keep what became of a job."""
+        """Write the record of a job."""
         (self.records / f"{job.number}.json").write_text(json.dumps(asdict(job)) + "\n")
 
     def jobs(self) -> list[Job]:
-        """Return what became of the jobs, in their order."""
+        """Return the records of the jobs, in order."""
         found = [Job(**json.loads(file.read_text())) for file in self.records.glob("*.json")]
         return sorted(found, key=lambda job: job.number)
 
     def conclude(self) -> int:
-        """Write sweep.csv, say what became of the jobs, name the failed ones; return the exit code."""
+        """Write sweep.csv, print a summary and the failed jobs; return the exit code."""
         jobs = self.jobs()
         with (self.folder / "sweep.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(Job.__dataclass_fields__))
@@ -84,7 +84,7 @@ class Sweep:
         failed = [job for job in jobs if job.status == "failed"]
         print_status(f"sweep: {self._counts(jobs)}: {self.folder / 'sweep.csv'}")
         if failed:
-            print_status("failed, and tried again by the same command:")
+            print_status("failed; the same command tries again:")
         for job in failed:
             print_status(f"  {job.name}: {job.error}")
         return 1 if failed else 0
@@ -95,34 +95,34 @@ class Sweep:
 
     def _counts(self, jobs: list[Job]) -> str:
         count = {status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "failed")}
-        done = "trained" if self.verb == "train" else "done"
+        done = "trained" if self.command == "train" else "done"
         return f"{count['trained']} {done}, {count['skipped']} finished before, {count['failed']} failed"
 
 
 def print_status(line: str) -> None:
-    """Write a line about the sweep beside what its jobs write."""
+    """Print a line about the sweep to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def parse_sweep(
-    verb: str, arguments: list[str], overrides: list[Override], cfg: DictConfig, debug: bool
+    command: str, arguments: list[str], overrides: list[Override], cfg: DictConfig, debug: bool
 ) -> Sweep | None:
-    """Return the sweep that a command line asks for, None where it asks for a single run.
+    """Return the sweep that a command line asks for, None for a single run.
 
     Args:
-        verb: of the command.
+        command: of the command.
         arguments: of the command line.
-        overrides: those among them, parsed.
-        cfg: composed with them, the first choice of each that is swept; with Hydra's own node.
+        overrides: parsed from the arguments.
+        cfg: composed with the first choice of each swept override; with Hydra's own node.
         debug: see `Sweep`.
 
     Raises:
-        UserError: torchrun called.
+        UserError: torchrun started this process.
     """
     if not set(MULTIRUN) & set(arguments) and cfg.hydra.mode != RunMode.MULTIRUN:
         return None
     if torchrun_world_size() > 1:
-        raise UserError("a sweep starts the processes of its jobs itself: call it without torchrun, with trainer=ddp")
+        raise UserError("a sweep starts the processes of its jobs itself: run it without torchrun, with trainer=ddp")
     params = OmegaConf.to_container(cfg.hydra.sweeper.get("params") or OmegaConf.create({}))
     assert isinstance(params, dict)
     by_preset = OverridesParser.create().parse_overrides([f"{key!s}={value}" for key, value in params.items()])
@@ -133,10 +133,10 @@ def parse_sweep(
 
     folder = Path(str(cfg.hydra.sweep.dir))
     if str(folder) == NAMED_AFTER_THE_COMMAND:
-        folder = Path("runs/sweeps") / _name(verb, [*preset, *sorted(extra)], fixed)
+        folder = Path("runs/sweeps") / _name(command, [*preset, *sorted(extra)], fixed)
     exclude = ",".join(f"'{override.key_or_group}'" for override in fixed)
     return Sweep(
-        verb,
+        command,
         folder,
         [
             "--multirun",  # first: Hydra does not read overrides on both sides of it
@@ -148,18 +148,18 @@ def parse_sweep(
     )
 
 
-def _name(verb: str, what: list[str], fixed: list[Override]) -> str:
-    """Return a name that is the same for the same command, and another where a fixed override is another.
+def _name(command: str, what: list[str], fixed: list[Override]) -> str:
+    """Return a name that depends on the swept keys and the fixed overrides.
 
-    More values of what is swept keep it: `seed=0,1,2` goes on where `seed=0,1` ended.
+    More swept values keep it: `seed=0,1,2` continues `seed=0,1`.
     """
     words = sorted(str(o.input_line) for o in fixed if re.split(r"[./]", o.key_or_group)[0] not in IGNORED_IN_NAME)
-    parts = [*([] if verb == "train" else [verb]), *what]
+    parts = [*([] if command == "train" else [command]), *what]
     name = re.sub(r"[^\w.-]+", "-", "-".join(parts) or "one")[:80]
     return f"{name}-{sha256(chr(0).join(words).encode()).hexdigest()[:8]}" if words else name
 
 
 def hydra_quote(path: Path) -> str:
-    """Return a path as a value that Hydra reads as it is."""
+    """Return a path quoted for Hydra's override grammar."""
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"

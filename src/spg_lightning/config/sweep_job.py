@@ -1,7 +1,7 @@
-"""One job of a sweep: the single run of its overrides, in a process of its own, unless it has been finished before.
+"""One job of a sweep: a single run in a process of its own, skipped if its folder holds the finished run.
 
-Why a process: Lightning starts the further processes of a job by calling the command line again, which in a sweep would be the
-whole sweep; a crash or a broken GPU context ends one job alone; and provenance.json names the command of that very run.
+In one process Lightning would start the further processes of a job by repeating the command line, which is the whole sweep. A
+separate process also confines a crash or a broken GPU context to its job, and provenance.json names the job's own command.
 """
 
 import json
@@ -16,74 +16,78 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from spg_lightning.config.search_path import search_path_override
 from spg_lightning.config.sweep import Job, Sweep, hydra_quote, print_status
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 from spg_lightning.utils.distributed import is_global_zero
+from spg_lightning.utils.run_dir import RunDir
 
-ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: where a job's process writes why it failed
-SECONDS_TO_END = 20.0  # for an interrupted job, before it is killed
+ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: file for the error message of a job's process
+STOP_TIMEOUT_S = 20.0  # for an interrupted job to end before it is killed
 
 
 def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
-    """Run a job and record what became of it.
+    """Run a job and record its status.
 
     Returns:
-        what `cfg.objective` names in metrics.json; None where the job failed, or has none.
+        The value of `cfg.objective` in metrics.json; None if the job failed or has no objective.
     """
     job, objective, error = HydraConfig.get(), None, ""
-    number, folder = int(job.job.num), Path(job.runtime.output_dir)
-    name = str(job.job.override_dirname) or folder.name
+    number, run_dir = int(job.job.num), RunDir(Path(job.runtime.output_dir))
+    name = str(job.job.override_dirname) or run_dir.path.name
     status = "skipped"
     try:
-        if not is_complete(folder, cfg):
+        if not is_complete(run_dir, cfg):
             status = "trained"
             overrides = OmegaConf.to_container(job.overrides.task)
             assert isinstance(overrides, list)
-            _run(sweep, [str(word) for word in overrides], folder, sweep.records / f"{number}.error")
-        objective = objective_of(folder, cfg)
+            words = [str(word) for word in overrides]
+            if sweep.command == "train" and run_dir.is_used and cfg.resume is None and not cfg.overwrite:
+                words.append("resume=auto")  # an unfinished job of an earlier call
+            _run(sweep, words, run_dir.path, sweep.records / f"{number}.error")
+        objective = objective_of(run_dir, cfg)
     except UserError as mistake:
         status, error = "failed", str(mistake)
-    if is_global_zero():  # of several processes that a cluster started for this job
-        sweep.record(Job(number, name, str(folder), status, objective, error))
+    if is_global_zero():  # of the processes that a cluster started for this job
+        sweep.record(Job(number, name, str(run_dir.path), status, objective, error))
         if status == "skipped":
-            print_status(f"{name}: finished before, skipped ({folder})")
+            print_status(f"{name}: finished before, skipped ({run_dir.path})")
         elif status == "failed":
-            print_status(f"{name}: failed ({error}); the sweep goes on")
+            print_status(f"{name}: failed ({error}); the sweep continues")
     return objective
 
 
-def is_complete(folder: Path, cfg: DictConfig) -> bool:
-    """Tell whether a folder holds the finished run of a config. Where they write to, and whether they went on, does not
-    tell configs apart.
+def is_complete(run_dir: RunDir, cfg: DictConfig) -> bool:
+    """Return whether a folder holds the finished run of a config, up to where and how it ran.
 
     Raises:
         UserError: it holds the finished run of another config.
     """
-    if not all((folder / name).is_file() for name in ("provenance.json", "metrics.json", "config.yaml")):
+    if not run_dir.is_finished:
         return False
-    there, here = _comparable(OmegaConf.load(folder / "config.yaml")), _comparable(cfg)
-    for key in sorted(here.keys() | there.keys()):
-        # a finished run's config says what "auto" was where it was made
-        if here.get(key) != there.get(key) and here.get(key) != "auto":
+    saved, current = _comparable(OmegaConf.load(run_dir.config)), _comparable(cfg)
+    for key in sorted(current.keys() | saved.keys()):
+        # the saved config has values in place of "auto"
+        if current.get(key) != saved.get(key) and current.get(key) != "auto":
             raise UserError(
-                f"{folder} holds a finished run of another config ({key}={there.get(key)} there, {here.get(key)} here); "
-                "choose another folder with output_dir=..., or remove that one"
+                f"{run_dir.path} holds a finished run of another config ({key}={saved.get(key)} there, {current.get(key)} "
+                "here); choose another folder with output_dir=..., or delete that one"
             )
     return True
 
 
-def objective_of(folder: Path, cfg: DictConfig) -> float | None:
-    """Return the number that a sweeper is to make small.
+def objective_of(run_dir: RunDir, cfg: DictConfig) -> float | None:
+    """Return the number that a sweeper minimizes.
 
     Raises:
         UserError: metrics.json has no such number.
     """
-    if (name := cfg.get("objective")) is None or not (folder / "metrics.json").is_file():
+    if (name := cfg.get("objective")) is None or not run_dir.metrics.is_file():
         return None
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads(run_dir.metrics.read_text())
     if name not in metrics:
-        raise UserError(f"objective={name} is no name in metrics.json.{nearest(name, metrics)}")
+        raise UserError(f"objective={name} is not a name in metrics.json.{nearest(name, metrics)}")
     return float(metrics[name])
 
 
@@ -97,12 +101,12 @@ def _comparable(cfg: Any) -> dict[str, Any]:
 
 
 def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path) -> None:
-    """Run the verb once, by its own command line.
+    """Run the command once, by its own command line.
 
     Raises:
-        UserError: it did not end well.
+        UserError: it failed.
     """
-    command = [sys.executable, "-m", f"spg_lightning.{sweep.verb}", *overrides]
+    command = [sys.executable, "-m", f"spg_lightning.{sweep.command}", *overrides, *search_path_override()]
     command += [f"output_dir={hydra_quote(folder)}", "hydra.mode=RUN"]
     env = {**os.environ, ERROR_FILE: str(error_file)}
     if not sweep.debug:
@@ -114,14 +118,14 @@ def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path) -> 
     except BaseException:
         _signal(process, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(SECONDS_TO_END)
+            process.wait(STOP_TIMEOUT_S)
         raise
     finally:
-        _signal(process, signal.SIGKILL)  # what is left of the group, where one process of several failed
+        _signal(process, signal.SIGKILL)  # the rest of the group, if one of several processes failed
         process.wait()
     if code != 0:
-        told = error_file.read_text().strip() if error_file.is_file() else ""
-        raise UserError(told or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"))
+        error = error_file.read_text().strip() if error_file.is_file() else ""
+        raise UserError(error or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"))
 
 
 def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
@@ -130,11 +134,11 @@ def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
 
 
 def report_job_error(error: str) -> None:
-    """Leave the reason why this process fails where its sweep looks for it, if a sweep started it."""
+    """Write why this process fails to the file that its sweep reads, if a sweep started it."""
     if (path := os.environ.get(ERROR_FILE)) and not Path(path).exists():
         Path(path).write_text(error + "\n")
 
 
 def is_job_of_a_sweep() -> bool:
-    """Tell whether a sweep started this process."""
+    """Return whether a sweep started this process."""
     return ERROR_FILE in os.environ

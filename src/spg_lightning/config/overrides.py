@@ -1,0 +1,124 @@
+"""Check the overrides of a command line before anything starts, and explain a wrong one in one line."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from spg_lightning.config.compose import choices_of, compose, compose_with_hydra
+from spg_lightning.config.renamed_keys import renamed
+from spg_lightning.config.sweep import Sweep, parse_sweep
+from spg_lightning.errors import UserError, nearest
+
+HELP_FLAGS = ("--help", "-h", "--hydra-help", "--info", "-i")
+SHOW_CONFIG_FLAGS = ("--cfg", "-c")
+
+
+def check_overrides(command: str, arguments: list[str], debug: bool) -> Sweep | None:
+    """Compose the config once, and return the sweep that the command line asks for, None for a single run.
+
+    Raises:
+        UserError: the first mistake, in one line instead of Hydra's report.
+    """
+    if any(word.split("=")[0] in HELP_FLAGS for word in arguments):
+        return None
+    words = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UserError(
+            f"cannot read an override: {_first_sentence(error)} Quote values that hold = , or spaces."
+        ) from error
+    for override in parsed:
+        value = "" if override.is_delete() or override.is_sweep_override() else str(override.value())
+        if line := renamed(override.key_or_group, value):
+            raise UserError(line)
+    single = [_first_choice(override) for override in parsed]
+    try:
+        cfg = compose_with_hydra(command, [_as_sweep_folder(word) for word in single])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(command, error, OverridesParser.create().parse_overrides(single))) from error
+    _check_required(command, cfg)
+    _check_ablation(cfg)
+    return None if set(SHOW_CONFIG_FLAGS) & set(arguments) else parse_sweep(command, arguments, parsed, cfg, debug)
+
+
+def _check_required(command: str, cfg: DictConfig) -> None:
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    for key, value in _walk({key: value for key, value in plain.items() if key != "hydra"}):
+        if value == "???":
+            raise UserError(f"{key}=... is needed; see python -m spg_lightning.{command} --help for examples")
+
+
+def _check_ablation(cfg: DictConfig) -> None:
+    """Refuse to override a choice of an ablation, whose row in the table would then have a wrong name."""
+    chosen = cfg.hydra.runtime.choices
+    file = files("spg_lightning.conf").joinpath(f"ablation/{chosen.get('ablation')}.yaml")
+    if not file.is_file():  # none, or the user's own
+        return
+    for entry in OmegaConf.create(file.read_text(encoding="utf-8")).defaults:
+        ((key, choice),) = entry.items()
+        group = str(key).removeprefix("override /")
+        if chosen[group] != choice:
+            raise UserError(
+                f"ablation={chosen['ablation']} means {group}={choice}; leave out {group}={chosen[group]}, or the ablation"
+            )
+
+
+def _as_sweep_folder(word: str) -> str:
+    """Return an override for a sweep: its output folder holds the folders of the jobs."""
+    return word.replace("output_dir=", "hydra.sweep.dir=", 1) if word.startswith("output_dir=") else word
+
+
+def _first_choice(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    prefix = str(override.input_line).split("=", 1)[0]
+    return f"{prefix}={next(iter(override.sweep_string_iterator()))}"
+
+
+def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
+    text = str(error)
+    if missing := re.search(r"hydra/(?:launcher|sweeper)/\w+", text):
+        return (
+            f"{missing[0]} is not installed; for optuna, joblib and submitit: pip install '.[sweeps]' (in the checkout)"
+        )
+    keys = [key for key, _ in _walk(OmegaConf.to_container(compose(command), resolve=False))]
+    for override in overrides:
+        key = override.key_or_group
+        if f"'{key}'" in text or f"'{key.rsplit('.', 1)[-1]}'" in text:
+            if choices := choices_of(key):
+                value = str(override.value())
+                if value not in choices:
+                    return f"{key}={value} does not exist; choose from {', '.join(choices)}.{nearest(value, choices)}"
+            if key not in keys:
+                return f"{key} is no key of this config.{_nearest_key(key, keys)} --help lists all; +{key}=... adds a new one"
+    return _first_sentence(error)
+
+
+def _first_sentence(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error).split("\n")[0]).strip()
+
+
+def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every dotted key below a plain config node with its value."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}", value
+            yield from _walk(value, f"{prefix}{name}.")
+
+
+def _nearest_key(key: str, keys: list[str]) -> str:
+    """Suggest a key similar to the whole path, or else to its last part."""
+    if hint := nearest(key, keys):
+        return hint
+    by_last = {candidate.rsplit(".", 1)[-1]: candidate for candidate in reversed(keys)}
+    found = nearest(key.rsplit(".", 1)[-1], by_last)
+    return f" Did you mean '{by_last[found.split(chr(39))[1]]}'?" if found else ""
