@@ -7,13 +7,14 @@ from .config.build import build_data, build_module, build_network, build_trainer
 from .config.compose import compose
 from .convert import convert
 from .data.images import ImageDataset
+from .data.readers.assemble import build_records
 from .data.readers.benchmark import read_benchmark_parts
 from .data.readers.benchmark_metadata import read_benchmark
 from .data.readers.cub import read_cub
 from .data.readers.folder import read_folder
 from .data.readers.ilsvrc import read_ilsvrc
 from .data.readers.toybirds import read_toybirds
-from .data.records import Records
+from .data.records import Records, Splits
 from .datamodule import ImageDataModule
 from .errors import UserError
 from .evaluate import evaluate
@@ -58,6 +59,7 @@ __all__ = [
     "SPGNetwork",
     "SPGOutput",
     "ScoreMap",
+    "Splits",
     "Stem",
     "Thresholds",
     "TimmStem",
@@ -67,6 +69,7 @@ __all__ = [
     "build_data",
     "build_module",
     "build_network",
+    "build_records",
     "build_trainer",
     "compose",
     "convert",

@@ -7,6 +7,8 @@ import pytest
 import wandb
 import yaml
 from omegaconf import OmegaConf
+from pytorch_lightning.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from spg_lightning import compose
 from spg_lightning.loggers.wandb import WandbResultsLogger
@@ -20,7 +22,7 @@ CHOICES = sorted(
     if file.parent != CONF and file.parent.name not in ("help", "experiment") and file.parent.parent.name != "tuned"
 )
 # targets with **kwargs -> the functions that take them, beside the base class
-PASSED_ON = {WandbResultsLogger: (wandb.init,)}
+PASSED_ON = {WandbResultsLogger: (wandb.init,), DDPStrategy: (DistributedDataParallel,)}
 NEEDS = {
     "optuna": "optuna_sweeper",
     "joblib": "joblib_launcher",

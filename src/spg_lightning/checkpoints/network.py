@@ -28,7 +28,8 @@ def load_network(path: str | Path, trust: Sequence[str] = ()) -> tuple[SPGNetwor
     node = OmegaConf.to_container(OmegaConf.create(metadata.config).method.network, resolve=True)
     check_allowed_targets(node, path, trust)
     assert isinstance(node, dict)
-    node["stem"]["weights"] = "none"  # the checkpoint holds them
+    if "weights" in node["stem"]:
+        node["stem"]["weights"] = "none"  # the checkpoint holds them
     network = instantiate_node(node, num_classes=len(metadata.class_names))
     try:
         network.load_state_dict(state_dict)

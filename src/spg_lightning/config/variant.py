@@ -52,7 +52,8 @@ def _values(cfg: DictConfig, hydra_cfg: DictConfig) -> Iterator[str]:
     overrides = {override.get_key_element().lstrip("+~"): override for override in parsed}
     choices = [str(override.input_line) for key, override in overrides.items() if key in hydra_cfg.runtime.choices]
     keys = [key for key in overrides if key not in hydra_cfg.runtime.choices and identifies_variant(key)]
-    base = hydra.compose(str(hydra_cfg.job.config_name), choices) if keys else cfg
+    search_path = [word for word in hydra_cfg.overrides.hydra if word.startswith("hydra.searchpath=")]
+    base = hydra.compose(str(hydra_cfg.job.config_name), [*search_path, *choices]) if keys else cfg
     for key in keys:
         if overrides[key].is_delete():
             yield f"~{key}"

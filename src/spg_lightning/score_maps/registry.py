@@ -57,7 +57,7 @@ def resolve(
     """Return the named score maps, in order and each once.
 
     Args:
-        names: one name, several, or "auto" for all maps that come with a forward.
+        names: one name, several, or "auto" for all maps that cost nothing beyond the forward, and the extra ones.
         branches: of the network.
         extra: further score maps by name, beside the registered ones.
 
@@ -66,7 +66,7 @@ def resolve(
     """
     offered = supported(branches, extra)
     if names == "auto":
-        return {name: score_map for name, score_map in offered.items() if score_map.auto}
+        return {name: score_map for name, score_map in offered.items() if score_map.auto or name in (extra or {})}
     listed = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     known = [*SCORE_MAPS, *(extra or {})]
     for name in listed:

@@ -1,0 +1,1 @@
+"""Parts of one's own for spg_lightning: each one file and one YAML."""
