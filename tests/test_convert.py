@@ -80,7 +80,10 @@ def test_mistakes(source, verb, tmp_path):
     done = verb("convert", f"source={source}", f"output={tmp_path}/m.pth", "layout=benchmark/resnet50")
     assert "name a .safetensors file" in done.line
     for half in ("threshold=0.2", "score_map=attention"):
-        assert "give both score_map= and threshold=, or neither" in verb("convert", *base, "layout=benchmark/resnet50", half).line
+        assert (
+            "give both score_map= and threshold=, or neither"
+            in verb("convert", *base, "layout=benchmark/resnet50", half).line
+        )
     done = verb("convert", f"source={tmp_path}/no.pth", f"output={tmp_path}/m.safetensors", "layout=benchmark/vgg16")
     assert "no.pth does not exist" in done.line
     assert set(LAYOUTS) == {"author/inception_v3", "benchmark/inception_v3", "benchmark/vgg16", "benchmark/resnet50"}

@@ -31,7 +31,9 @@ def test_every_name_of_the_public_api_is_documented():
 
 def test_the_stub_and_the_runtime_agree():
     stub = ast.parse((ROOT / "src/spg_lightning/__init__.pyi").read_text())
-    sources = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    sources = {
+        alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert sorted(sources) == sorted(spg_lightning.__all__) == sorted(set(dir(spg_lightning)) & set(sources))
     for name, module in sources.items():
         assert getattr(spg_lightning, name) is getattr(import_module(f"spg_lightning.{module}"), name), name

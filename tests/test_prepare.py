@@ -240,7 +240,9 @@ def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used
         outcome = verb("prepare", *words)
     assert outcome.code == 1
     assert "No space left on device" in outcome.line
-    assert {path.name[:6] for path in (root / ".spg_lightning").iterdir()} == ({"index-"} if shards == "true" else set())
+    assert {path.name[:6] for path in (root / ".spg_lightning").iterdir()} == (
+        {"index-"} if shards == "true" else set()
+    )
     assert (read_cub_and_val(str(root), None, None).train.origin is None) == (shards == "false")
 
 

@@ -219,6 +219,8 @@ def test_a_process_that_dies_ends_the_job_within_a_minute(cub, tmp_path, rank, h
         assert "the third photo bit me" in err
     else:
         assert "Traceback" in err, "of the process that lost the other"
+
+
 @pytest.mark.slow
 def test_one_two_and_three_processes_count_every_image_once(tmp_path):
     """19 test photos: neither 2 nor 3 divides them."""

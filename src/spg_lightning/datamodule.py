@@ -73,7 +73,9 @@ class ImageDataModule(pl.LightningDataModule):
             if value not in choices:
                 raise UserError(f"data.{key}={value}: choose {' or '.join(choices)}")
         if not 0 < crop <= resize:
-            raise UserError(f"dataset.crop={crop} and dataset.resize={resize}: the crop must fit into the resized image")
+            raise UserError(
+                f"dataset.crop={crop} and dataset.resize={resize}: the crop must fit into the resized image"
+            )
         if not 0 < val_fraction < 1:
             raise UserError(f"data.val_fraction={val_fraction:g}: choose a fraction between 0 and 1")
         if worker_timeout < 0:

@@ -112,7 +112,11 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
         _rebase_root(trained.data.reader, str(cfg.root))
     data, module = trained.data, trained.module
     data.crop, data.resize = metadata.crop, max(metadata.crop, data.resize)
-    data.eval_batch_size, data.num_workers, data.worker_timeout = cfg.eval_batch_size, cfg.num_workers, cfg.worker_timeout
+    data.eval_batch_size, data.num_workers, data.worker_timeout = (
+        cfg.eval_batch_size,
+        cfg.num_workers,
+        cfg.worker_timeout,
+    )
     data.decode, data.augment, data.shards, data.augmentation = "full", "workers", None, None
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
     check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)

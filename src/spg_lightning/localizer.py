@@ -105,7 +105,9 @@ class Localizer:
         if threshold is None:
             threshold = float(chosen["threshold"])
             if (name := next(iter(maps))) != chosen["score_map"]:
-                log.warning("threshold %.3f was chosen for score map %s, not for %s", threshold, chosen["score_map"], name)
+                log.warning(
+                    "threshold %.3f was chosen for score map %s, not for %s", threshold, chosen["score_map"], name
+                )
         return cls(network, maps, threshold, metadata.crop, metadata.class_names)
 
     @property

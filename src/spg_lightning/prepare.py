@@ -128,7 +128,9 @@ def _write_quarantine(cfg: DictConfig, root: Path, issues: IssueCollector) -> No
         advice = "restore the files, or leave their images out with quarantine=true"
         if cfg.quarantine:
             advice = f"leaving images out does not solve this: {unsolved[0]}"
-        raise UserError(f"dataset.root={root}: {len(issues.found)} findings, listed above; no index is written; {advice}")
+        raise UserError(
+            f"dataset.root={root}: {len(issues.found)} findings, listed above; no index is written; {advice}"
+        )
     rows = dict.fromkeys(read_quarantine(root), "in quarantine before")
     rows |= {image: " ".join(text.split()) for text, image in issues.found.items()}
     path = writable(root) / QUARANTINE

@@ -121,7 +121,9 @@ def _resume_hints(run_dir: RunDir) -> Iterator[None]:
         hint = "before its first checkpoint"
         if run_dir.resume.is_file() or run_dir.previous.is_file():
             hint = f"; resume with the same command and resume=auto output_dir={hydra_quote(run_dir.path)}"
-        raise RunInterrupted(stop.signal, f"stopped by {stop.signal.name}{'' if hint[0] == ';' else ' '}{hint}") from None
+        raise RunInterrupted(
+            stop.signal, f"stopped by {stop.signal.name}{'' if hint[0] == ';' else ' '}{hint}"
+        ) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -259,9 +261,7 @@ def _write_results(
         if cfg.gallery_images:
             write_gallery(run_dir.gallery, localizer, data, module.loss, cfg.gallery_images)
         images = {split: len(records) for split, records in data.records.items()}
-        facts = provenance(
-            cfg.seed, started, trainer.strategy.root_device, score_map=score_map, photos=images, **facts
-        )
+        facts = provenance(cfg.seed, started, trainer.strategy.root_device, score_map=score_map, photos=images, **facts)
         title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
         write_evaluation(
             run_dir.metrics, evaluation, facts, title, data.records["test"],

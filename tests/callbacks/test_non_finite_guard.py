@@ -15,7 +15,9 @@ def test_a_non_finite_loss_names_step_terms_and_images(cub, tmp_path):
     message = str(stop.value)
     assert "\n" not in message
     assert re.match(r"the loss of step \d is (nan|inf) \(terms: .*cls (nan|inf).*\) on 00\d.Class_\d/Photo_", message)
-    good = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True) if "good checkpoint is" in message else None
+    good = (
+        torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True) if "good checkpoint is" in message else None
+    )
     for value in good["state_dict"].values() if good else ():
         assert value.isfinite().all()
 

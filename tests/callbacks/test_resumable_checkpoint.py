@@ -92,7 +92,10 @@ def test_a_longer_run_warns_about_the_schedule(cub, whole, tmp_path, caplog):
     constant = ("schedule=constant",)
     run(cub, tmp_path / "two", *constant, "trainer.max_epochs=2")
     run(cub, tmp_path / "two", *constant, "resume=auto")
-    assert "trainer.max_epochs=2 in the checkpoint, 3 here: the schedule follows the new length from here on" in caplog.text
+    assert (
+        "trainer.max_epochs=2 in the checkpoint, 3 here: the schedule follows the new length from here on"
+        in caplog.text
+    )
     run(cub, tmp_path / "three", *constant)
     assert_same(tmp_path / "two", tmp_path / "three")
 
@@ -102,7 +105,9 @@ def test_damaged_and_foreign_checkpoints(cub, tmp_path, caplog):
         run(cub, tmp_path, *dies(4), "checkpoint_every_steps=1")
     last, before = (tmp_path / "checkpoints" / name for name in ("resume.ckpt", "resume.previous.ckpt"))
     config = (tmp_path / "config.yaml").read_text()
-    with pytest.raises(UserError, match=r"has another config \(dataset.lr=0.001 in the checkpoint, 0.5 here, and \d+ more\)"):
+    with pytest.raises(
+        UserError, match=r"has another config \(dataset.lr=0.001 in the checkpoint, 0.5 here, and \d+ more\)"
+    ):
         run(cub, tmp_path, "resume=auto", "dataset.lr=0.5")
     assert (tmp_path / "config.yaml").read_text() == config
 

@@ -54,7 +54,9 @@ def package(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", ["mybirds.Stem", "mybirds.reader"])
 def test_parts_of_a_trusted_package_are_allowed(package, target):
     node = {"stem": {"_target_": target}}
-    with pytest.raises(UserError, match=r"refused. If mybirds is your own package and defines it, add trust=\[mybirds\]"):
+    with pytest.raises(
+        UserError, match=r"refused. If mybirds is your own package and defines it, add trust=\[mybirds\]"
+    ):
         check_allowed_targets(node, "x.ckpt")
     check_allowed_targets(node, "x.ckpt", ["mybirds"])
 

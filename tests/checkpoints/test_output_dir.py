@@ -42,7 +42,9 @@ def test_a_used_folder_is_refused(cub, whole, tmp_path, finished, change):
             run(cub, tmp_path, *dies(4), "checkpoint_every_steps=1")
     before = contents(tmp_path)
     kind = "a finished" if finished else "an unfinished"
-    with pytest.raises(UserError, match=f"holds {kind} run; continue it with resume=auto, replace it with overwrite=true"):
+    with pytest.raises(
+        UserError, match=f"holds {kind} run; continue it with resume=auto, replace it with overwrite=true"
+    ):
         run(cub, tmp_path, change)
     assert contents(tmp_path) == before
 

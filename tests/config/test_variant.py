@@ -39,7 +39,9 @@ def test_words_are_sorted_and_written_as_overrides():
 
 def test_an_experiment_is_named_with_its_choices_and_its_values_are_the_defaults():
     assert variant("experiment=cub20_small") == ["dataset=cub", "experiment=cub20_small"]
-    assert variant("experiment=cub20_small", "module.freeze=a1", "dataset.crop=160") == variant("experiment=cub20_small")
+    assert variant("experiment=cub20_small", "module.freeze=a1", "dataset.crop=160") == variant(
+        "experiment=cub20_small"
+    )
     assert "module.freeze=none" in variant("experiment=cub20_small", "module.freeze=none")
 
 

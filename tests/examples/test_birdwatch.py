@@ -43,7 +43,11 @@ def birds(tmp_path_factory):
 
 
 def own(birds, folder, *more):
-    return train(compose("train", [SEARCH, "score_map=product", *CHOICES, f"dataset.root={birds}", f"output_dir={folder}", *more]))
+    return train(
+        compose(
+            "train", [SEARCH, "score_map=product", *CHOICES, f"dataset.root={birds}", f"output_dir={folder}", *more]
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +129,18 @@ def test_a_malicious_checkpoint_is_refused_even_if_the_project_is_trusted(traine
 CONF = PROJECT / "birdwatch" / "conf"
 
 
-@pytest.mark.parametrize("way", [["--config-dir", str(CONF)], [f"hydra.searchpath=[{CONF}]"], [SEARCH]], ids=["flag", "path", "pkg"])
+@pytest.mark.parametrize(
+    "way", [["--config-dir", str(CONF)], [f"hydra.searchpath=[{CONF}]"], [SEARCH]], ids=["flag", "path", "pkg"]
+)
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "prepare", "report"])
 def test_every_command_finds_its_groups(verb, command, way):
     group, choice = ("dataset", "listed") if command in ("train", "prepare") else ("score_map", "product")
-    needed = {"predict": ["checkpoint=x", "images=x"], "report": ["runs=x"], "prepare": ["dataset.root=x"], "train": ["dataset.root=x"]}
+    needed = {
+        "predict": ["checkpoint=x", "images=x"],
+        "report": ["runs=x"],
+        "prepare": ["dataset.root=x"],
+        "train": ["dataset.root=x"],
+    }
     outcome = verb(command, *way, f"{group}={choice}", *needed.get(command, []), "--cfg", "job")
     assert outcome.code == 0, outcome.err
     assert "birdwatch." in outcome.out

@@ -38,7 +38,9 @@ def trainer(tmp_path_factory):
 
 def test_the_checkpoint_connector_dumps_a_full_checkpoint(trainer):
     checkpoint, _ = trainer.saved
-    missing = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step"} - set(checkpoint)
+    missing = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step"} - set(
+        checkpoint
+    )
     assert not missing, f"Lightning's dump_checkpoint no longer has {missing}; see lightning_internals.dump_checkpoint"
 
 
@@ -49,7 +51,9 @@ def test_the_loop_counts_batches(trainer):
 def test_the_state_of_the_fit_loop_has_the_known_keys(trainer):
     state = trainer.saved[0]["loops"]["fit_loop"]
     needed = {"epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"}
-    assert needed <= set(state), f"the fit loop's state has {sorted(state)}; see lightning_internals.normalize_loop_state"
+    assert needed <= set(state), (
+        f"the fit loop's state has {sorted(state)}; see lightning_internals.normalize_loop_state"
+    )
     assert set(state["epoch_progress"]["current"]) == COUNTS
     assert COUNTS - {"processed"} <= set(state["epoch_loop.batch_progress"]["current"])
     assert "_batches_that_stepped" in state["epoch_loop.state_dict"], "Lightning renamed the steps that it logs by"

@@ -18,7 +18,9 @@ def read_listed(root: str) -> Splits:
     rows = [line.split() for line in file.read_text().splitlines()]
     for number, row in enumerate(rows, start=1):
         if len(row) != 7 or row[0] not in ("train", "test"):
-            raise UserError(f"{file}, line {number}: expected <train or test> <image> <class> and a box of four numbers")
+            raise UserError(
+                f"{file}, line {number}: expected <train or test> <image> <class> and a box of four numbers"
+            )
     names = sorted({row[2] for row in rows})
     records = {
         split: build_records(

@@ -21,7 +21,10 @@ class SmallStem(Stem):
         self.mean, self.std = mean, std
         self.channels = StemChannels(a1=2 * width, a2=2 * width, a2_penultimate=2 * width)
         self.a1 = nn.Sequential(
-            _conv(3, width, stride=2), _conv(width, width, stride=2), _conv(width, 2 * width, stride=2), _conv(2 * width, 2 * width)
+            _conv(3, width, stride=2),
+            _conv(width, width, stride=2),
+            _conv(width, 2 * width, stride=2),
+            _conv(2 * width, 2 * width),
         )
         self.a2_first, self.a2_last = _conv(2 * width, 2 * width), _conv(2 * width, 2 * width)
 

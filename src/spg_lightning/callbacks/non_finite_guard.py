@@ -73,7 +73,9 @@ class NonFiniteGuard(pl.Callback):
             own, reports = reports[0], [None] * trainer.world_size
             torch.distributed.all_gather_object(reports, own)
         first = [report for report in reports if report][:2]
-        raise UserError("; ".join([*first, self._latest_checkpoint_hint(), "lower dataset.lr, or look at these images"]))
+        raise UserError(
+            "; ".join([*first, self._latest_checkpoint_hint(), "lower dataset.lr, or look at these images"])
+        )
 
     def _describe(self, trainer: pl.Trainer, step: _Step, current: _Step) -> str:
         terms = ", ".join(
@@ -82,7 +84,9 @@ class NonFiniteGuard(pl.Callback):
             if name.startswith("train/loss_")
         )
         at = "" if current.number == step.number else f" at step {current.number}"
-        return f"the loss of step {step.number} is {float(step.loss):g} (terms{at}: {terms}) on {' '.join(step.image_ids)}"
+        return (
+            f"the loss of step {step.number} is {float(step.loss):g} (terms{at}: {terms}) on {' '.join(step.image_ids)}"
+        )
 
     def _latest_checkpoint_hint(self) -> str:
         path = latest_checkpoint(self.run_dir)

@@ -94,9 +94,7 @@ class ResumableCheckpoint(pl.Callback):
         self.signals.deferred = True
         if trainer.world_size > 1:
             on_gpu = trainer.strategy.root_device.type == "cuda"
-            self._host_group = (
-                torch.distributed.new_group(backend="gloo") if on_gpu else torch.distributed.group.WORLD
-            )
+            self._host_group = torch.distributed.new_group(backend="gloo") if on_gpu else torch.distributed.group.WORLD
             disable_sigterm_broadcast(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

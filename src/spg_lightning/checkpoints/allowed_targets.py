@@ -65,7 +65,9 @@ def _is_defined_in(target: str, packages: Sequence[str]) -> bool:
         return False
     found = _locate(target)
     module = getattr(found, "__module__", None) or ""
-    return (inspect.isclass(found) or inspect.isfunction(found)) and (module == package or module.startswith(f"{package}."))
+    return (inspect.isclass(found) or inspect.isfunction(found)) and (
+        module == package or module.startswith(f"{package}.")
+    )
 
 
 def _locate(target: str) -> Any:

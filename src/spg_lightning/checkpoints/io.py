@@ -37,4 +37,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             atomic_save(checkpoint, Path(path))
         except UserError as error:
-            raise UserError(f"{error}; the previous file is unchanged: make room, then resume with resume=auto") from error
+            raise UserError(
+                f"{error}; the previous file is unchanged: make room, then resume with resume=auto"
+            ) from error

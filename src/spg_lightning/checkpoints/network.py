@@ -38,7 +38,9 @@ def load_network(path: str | Path, trust: Sequence[str] = ()) -> tuple[SPGNetwor
     return network.eval(), metadata
 
 
-def trained_score_maps(metadata: CheckpointMetadata, path: str | Path, trust: Sequence[str] = ()) -> dict[str, ScoreMap]:
+def trained_score_maps(
+    metadata: CheckpointMetadata, path: str | Path, trust: Sequence[str] = ()
+) -> dict[str, ScoreMap]:
     """Return the user's own score maps that a checkpoint's config names.
 
     Raises:

@@ -17,7 +17,9 @@ def check_output_dir(run_dir: RunDir, resume: str | None, overwrite: bool) -> No
     Raises:
         UserError: the folder holds a run; it is unchanged.
     """
-    continues = resume == "auto" or (resume is not None and Path(resume).expanduser() in (run_dir.resume, run_dir.previous))
+    continues = resume == "auto" or (
+        resume is not None and Path(resume).expanduser() in (run_dir.resume, run_dir.previous)
+    )
     if run_dir.is_used and not overwrite and not continues:
         kind = "a finished" if run_dir.is_finished else "an unfinished"
         raise UserError(

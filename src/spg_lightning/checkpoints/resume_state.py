@@ -115,7 +115,11 @@ def _named(path: Path) -> tuple[Path, dict[str, Any]]:
         return path, _read(path)
     except UserError as error:
         run_dir = RunDir(path.parent.parent)
-        hint = f"; resume={run_dir.previous} is the previous one" if path == run_dir.resume and run_dir.previous.is_file() else ""
+        hint = (
+            f"; resume={run_dir.previous} is the previous one"
+            if path == run_dir.resume and run_dir.previous.is_file()
+            else ""
+        )
         raise UserError(f"resume: {error}{hint}") from error
 
 

@@ -68,7 +68,9 @@ def significance_note(comparison: Comparison) -> str:
     if min(counts) < 2:
         note += " With one common seed there is no test."
     if any(1 < count < MIN_SEEDS for count in counts):
-        note += f" With fewer than {MIN_SEEDS} seeds the test is weak: a large p does not show that there is no difference."
+        note += (
+            f" With fewer than {MIN_SEEDS} seeds the test is weak: a large p does not show that there is no difference."
+        )
     return note
 
 

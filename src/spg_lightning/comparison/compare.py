@@ -55,7 +55,9 @@ class Comparison:
         sign = 1 if lower_is_better(self.metric) else -1
         others = [v for v in self.variants if v is not self.reference]
         cells = {v.label: mean_of(v, self.metric, self.score_map, "val") for v in others}
-        best = sorted(others, key=lambda v: sign * cell.mean if (cell := cells[v.label]) else float("inf"))[: MAX_SHOWN - 1]
+        best = sorted(others, key=lambda v: sign * cell.mean if (cell := cells[v.label]) else float("inf"))[
+            : MAX_SHOWN - 1
+        ]
         return [self.reference, *(v for v in others if v in best)]
 
 

@@ -47,7 +47,9 @@ def _open(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except OSError as error:
-        raise UserError(f"{path} is not a readable image; remove it, or leave out the galleries with photos=0") from error
+        raise UserError(
+            f"{path} is not a readable image; remove it, or leave out the galleries with photos=0"
+        ) from error
 
 
 def _strip(label: str, image: Image.Image, scale: float) -> Strip:

@@ -71,7 +71,15 @@ def write_results(path: Path, comparison: Comparison) -> None:
         for variant, run in ((v, run) for v in comparison.variants for run in v.runs):
             made = run.provenance
             versions = "; ".join(f"{name} {number}" for name, number in made.get("versions", {}).items())
-            facts = [run.name, comparison.title, made.get("commit"), run.seed, made.get("device"), versions, variant.label]
+            facts = [
+                run.name,
+                comparison.title,
+                made.get("commit"),
+                run.seed,
+                made.get("device"),
+                versions,
+                variant.label,
+            ]
             for key, value in run.metrics.items():
                 split, *middle, metric = key.split("/")
                 if not middle and f"{split}/{run.score_map}/{metric}" in run.metrics:

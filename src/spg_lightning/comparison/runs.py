@@ -119,7 +119,9 @@ def _read(files: RunDir, name: str) -> Run | None:
             "`variant: [guidance=direct]`"
         )
     values = {key: str(value) if isinstance(value, list) else value for key, value in leaves(config)}
-    return Run(files, name, str(values.get("dataset.name")), values, tuple(map(str, config["variant"])), metrics, provenance)
+    return Run(
+        files, name, str(values.get("dataset.name")), values, tuple(map(str, config["variant"])), metrics, provenance
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def _accuracy(run: Run, score_map: str) -> Series | None:
 
 
 def _logged(rows: list[dict[str, str]]) -> dict[str, Series]:
-    names = [name for name in (rows[0] if rows else ()) if name.startswith(("train/loss_", "val/")) and name.count("/") == 1]
+    names = [
+        name for name in (rows[0] if rows else ()) if name.startswith(("train/loss_", "val/")) and name.count("/") == 1
+    ]
     names = [name for name in names if name != "val/objective"]  # repeats another column
     points = {name: [(float(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
     return {name: np.array(values).T for name, values in points.items() if values}

@@ -89,7 +89,9 @@ def _with_image_counts(runs: Sequence[Run]) -> list[Run]:
     if len({run.data for run in runs}) == len({(run.data, counts[run.name]) for run in runs}):
         return list(runs)
     return [
-        replace(run, data=f"{run.data}, {counts[run.name]} images", variant=(*run.variant, f"images={counts[run.name]}"))
+        replace(
+            run, data=f"{run.data}, {counts[run.name]} images", variant=(*run.variant, f"images={counts[run.name]}")
+        )
         for run in runs
     ]
 
@@ -149,7 +151,9 @@ def inconsistent_settings(variants: Sequence[Variant]) -> list[str]:
     for first, *others in (variant.runs for variant in variants):
         for run in others:
             common = [key for key in first.config.keys() & run.config.keys() if identifies_variant(key)]
-            keys = sorted(key for key in common if first.config[key] != run.config[key] and "/" not in str(run.config[key]))
+            keys = sorted(
+                key for key in common if first.config[key] != run.config[key] and "/" not in str(run.config[key])
+            )
             if keys:
                 values = f"{keys[0]}={run.config[keys[0]]}, {first.name} has {first.config[keys[0]]}"
                 lines.append(f"{run.name} has {values}" + (f", and {len(keys) - 1} more" if keys[1:] else ""))

@@ -52,7 +52,10 @@ RULES: dict[str, Rule] = {
     "module.num_thresholds": POSITIVE,
     "optimizer.momentum": SHARE,
     "optimizer.betas": (lambda value: _number(value) and 0 <= value < 1, "choose numbers from 0 to below 1"),
-    **{f"optimizer.{name}": NOT_NEGATIVE for name in ("lr", "new_layers_lr_factor", "bias_lr_factor", "weight_decay", "eps")},
+    **{
+        f"optimizer.{name}": NOT_NEGATIVE
+        for name in ("lr", "new_layers_lr_factor", "bias_lr_factor", "weight_decay", "eps")
+    },
     "schedule.warmup_fraction": SHARE,
     "schedule.every_epochs": POSITIVE,
     "schedule.factor": NOT_NEGATIVE,

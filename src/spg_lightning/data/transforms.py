@@ -38,10 +38,14 @@ def augmentation_transform(steps: Sequence[A.BasicTransform], resize: int, crop:
     """
     transform = compose_steps(list(steps))
     seed_transform(transform, 0)
-    shape = transform(image=np.zeros((resize, resize, 3), np.uint8), bboxes=np.zeros((0, 4)), box_rows=[])["image"].shape
+    shape = transform(image=np.zeros((resize, resize, 3), np.uint8), bboxes=np.zeros((0, 4)), box_rows=[])[
+        "image"
+    ].shape
     if shape != (crop, crop, 3):
         size = " x ".join(str(side) for side in shape)
-        raise UserError(f"augmentation gives images of {size}; end with a step that gives dataset.crop={crop} x {crop} x 3")
+        raise UserError(
+            f"augmentation gives images of {size}; end with a step that gives dataset.crop={crop} x {crop} x 3"
+        )
     return transform
 
 

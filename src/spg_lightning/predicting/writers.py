@@ -80,7 +80,9 @@ def write_json_results(folder: Path, predictions: Sequence[Prediction]) -> int:
 
 def _overlay(image: UInt8[np.ndarray, "Y X 3"], localizations: Sequence[Localization]) -> np.ndarray:
     """Return the image under the first class's map, with a box per distinct map."""
-    distinct = [found for k, found in enumerate(localizations) if k == 0 or found.score_map is not localizations[0].score_map]
+    distinct = [
+        found for k, found in enumerate(localizations) if k == 0 or found.score_map is not localizations[0].score_map
+    ]
     boxes = [
         (found.box, OTHER_BOX if k else overlay.PREDICTED, f"{short_name(found.class_name)} {100 * found.score:.0f}%")
         for k, found in enumerate(distinct)

@@ -24,7 +24,9 @@ def plot_evaluation(evaluation: Evaluation) -> Figure:
     if counts.pixel_hist.any():
         panels.append(_plot_precision)
     figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.2), layout="constrained")
-    for axes, draw in zip(np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels or [_plot_nothing], strict=True):
+    for axes, draw in zip(
+        np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels or [_plot_nothing], strict=True
+    ):
         draw(axes, evaluation, counts)
         tidy(axes)
     return figure
@@ -65,7 +67,9 @@ def _plot_accuracy(axes: Axes, evaluation: Evaluation, counts: LocalizationCount
     errors = [evaluation.naive_baselines[key] for key in keys if key in evaluation.naive_baselines]
     for error in errors[:1]:
         axes.axhline(100 - error, color=GREY, linewidth=1, linestyle=":", label="centred box, IoU ≥ 50 %")
-    axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold, fraction of the map's maximum", ylabel="images localized, %")
+    axes.set(
+        xlim=(0, 1), ylim=(0, 102), xlabel="threshold, fraction of the map's maximum", ylabel="images localized, %"
+    )
     axes.set_title("Accuracy over threshold", fontsize=11, loc="left")
     _add_legend(axes)
 

@@ -61,7 +61,9 @@ def write_evaluation(
     """
     figure = plot_evaluation(evaluation)
     groups = _select_images(evaluation, count)
-    shown = {name: [_render(result, records, picture(result.index)) for result in group] for name, group in groups.items()}
+    shown = {
+        name: [_render(result, records, picture(result.index)) for result in group] for name, group in groups.items()
+    }
     page = _render_page(path, evaluation, provenance, title, as_svg(figure), shown)
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,9 @@ def _render(result: ImageResult, records: Records, picture: Picture) -> dict[str
     width, height = (int(side) for side in records.sizes[result.index])
     size = (min(max(round(HEIGHT * width / height), HEIGHT // 4), 2 * HEIGHT), HEIGHT)
     score_map = overlay.resize_map(picture.score_map, *size)
-    photo = np.full((size[1], size[0], 3), 40, np.uint8) if picture.photo is None else overlay.resize(picture.photo, *size)
+    photo = (
+        np.full((size[1], size[0], 3), 40, np.uint8) if picture.photo is None else overlay.resize(picture.photo, *size)
+    )
     scale = np.array([size[0] / width, size[1] / height] * 2)
     boxes = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
     text = "" if isnan(result.iou) else f"IoU {result.iou:.2f}"

@@ -71,7 +71,9 @@ def result_table(evaluation: Evaluation) -> ResultTable:
         if any(error is not None for error in errors.values()):
             cells = ["" if errors.get(key) is None else _cell(errors[key], key) for key in columns]
             rows.append(TableRow("floor", [title, *cells]))
-    return ResultTable(_lead(numbers), ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns)))
+    return ResultTable(
+        _lead(numbers), ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns))
+    )
 
 
 def _cell(value: float | None, key: str) -> str:

@@ -35,7 +35,9 @@ def save_index(folder: Path, splits: Splits) -> None:
             records: Records | None = getattr(splits, split)
             if records is None:
                 continue
-            header[split] = {name: getattr(records, name) for name in ATTRIBUTES} | {"root": str(records.root.absolute())}
+            header[split] = {name: getattr(records, name) for name in ATTRIBUTES} | {
+                "root": str(records.root.absolute())
+            }
             for column, array in _arrays(records).items():
                 np.save(temporary / f"{split}.{column}.npy", array)
         (temporary / HEADER).write_text(json.dumps(header))

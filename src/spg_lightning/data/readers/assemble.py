@@ -40,7 +40,9 @@ def build_records(
         if len(column) not in (len(images), 0 if name != "labels" else -1):
             raise UserError(f"{root}: the reader gives {len(images)} images, but {len(column)} {name}")
     if bad := next((i for i, label in enumerate(labels) if not 0 <= label < len(class_names)), None):
-        raise UserError(f"{root / images[bad]}: label {labels[bad]} is not the index of one of {len(class_names)} classes")
+        raise UserError(
+            f"{root / images[bad]}: label {labels[bad]} is not the index of one of {len(class_names)} classes"
+        )
     issues = IssueCollector.of(root)
     sizes, keep = read_image_sizes(root, images, str(root), issues, apply_exif_orientation)
     checked: dict[int, list[Box]] = {}

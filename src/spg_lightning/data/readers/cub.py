@@ -88,7 +88,9 @@ def read_cub(root: str, issues: IssueCollector | None = None) -> Splits:
     class_names = _read(folder / "classes.txt", lambda words: " ".join(words), issues, at_least=1)
     labels = _read(folder / "image_class_labels.txt", lambda words: int(words[0]), issues, exactly=1)
     boxes = _read(folder / "bounding_boxes.txt", lambda words: tuple(map(float, words)), issues, exactly=4)
-    is_train = _read(folder / "train_test_split.txt", lambda words: {"0": False, "1": True}[words[0]], issues, exactly=1)
+    is_train = _read(
+        folder / "train_test_split.txt", lambda words: {"0": False, "1": True}[words[0]], issues, exactly=1
+    )
     for name, table in (
         ("image_class_labels.txt", labels),
         ("bounding_boxes.txt", boxes),

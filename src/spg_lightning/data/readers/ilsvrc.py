@@ -155,7 +155,9 @@ def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], issues: Iss
         if i not in boxes or named not in wordnet_ids:
             if i in boxes or named:
                 file = (annotations / images[i]).with_suffix(".xml")
-                issues.add(f"{file}: the class '{named}' is not known, or it has no box; restore it", folder / images[i])
+                issues.add(
+                    f"{file}: the class '{named}' is not known, or it has no box; restore it", folder / images[i]
+                )
             good[i] = False
         else:
             labels[i] = wordnet_ids[named]

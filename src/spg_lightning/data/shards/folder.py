@@ -89,7 +89,9 @@ class ShardFolder:
                 fs.get_file(f"{root}/{path.name}", str(partial))
                 fetched = partial.stat().st_size
                 if fetched != size:
-                    raise UserError(f"{self.address}/{path.name} has {fetched} bytes of {size}; copy the folder there again")
+                    raise UserError(
+                        f"{self.address}/{path.name} has {fetched} bytes of {size}; copy the folder there again"
+                    )
                 partial.replace(path)
             except UserError:
                 raise
@@ -99,4 +101,6 @@ class ShardFolder:
                 partial.unlink(missing_ok=True)
 
     def _not_fetched(self, name: str, error: Exception) -> UserError:
-        return UserError(f"{self.address}/{name} cannot be fetched ({first_line(error)}); does it exist, and is it readable?")
+        return UserError(
+            f"{self.address}/{name} cannot be fetched ({first_line(error)}); does it exist, and is it readable?"
+        )

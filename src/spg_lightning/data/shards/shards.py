@@ -138,7 +138,9 @@ class Shards:
             ("resize", resize, manifest.resize),
         ):
             if wanted != found:
-                raise UserError(f"dataset.shards={address} has {name}={found}, this run {name}={wanted}; {_WRITE_AGAIN}")
+                raise UserError(
+                    f"dataset.shards={address} has {name}={found}, this run {name}={wanted}; {_WRITE_AGAIN}"
+                )
         if manifest.records != hash_records(records):
             raise UserError(f"dataset.shards={address} holds other images, or another order; {_WRITE_AGAIN}")
         self.ends = np.cumsum([chunk.items for chunk in self.chunks], dtype=np.int64)
