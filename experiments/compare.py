@@ -4,8 +4,8 @@
     python experiments/compare.py --output DIR --methods cam has adl cutmix spg    # these instead of spg_plain and spg
     python experiments/compare.py --output DIR --seeds 0 1 2 -- dataset=cub dataset.root=... # any overrides of `train`
 
-The runs lie below DIR, and what `python -m spg_lightning.report` writes (report.html, table.md, results.csv), and
-comparison_seed<n>.png. A run that is already there is not trained again.
+DIR receives the runs, the files of `python -m spg_lightning.report` (report.html, table.md, results.csv), and
+comparison_seed<n>.png. A finished run is not trained again, and an unfinished one resumes.
 """
 
 import argparse
@@ -13,38 +13,41 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from spg_lightning.comparison.presets import TITLES, choices
-
-from spg_lightning import report, train
-from spg_lightning.checkpoints.network import load_network
-from spg_lightning.config.build import build_data
-from spg_lightning.config.compose import compose
+from spg_lightning import Localizer, build_data, compose, report, train
+from spg_lightning.comparison.variants import TITLES
+from spg_lightning.config.compose import choices_of
 from spg_lightning.reporting.gallery import title_of
 from spg_lightning.reporting.side_by_side import Column, write_comparison
+from spg_lightning.utils.run_dir import RunDir
 
 METHODS = ("spg_plain", "spg")  # compared by default
 
 
 def run(method: str, seed: int, output: Path, overrides: Sequence[str]) -> Path:
-    """Train one method with one seed unless it has been; return its run folder."""
+    """Train one method with one seed unless it is finished; return its run folder."""
     folder = output / f"{method}-seed{seed}"
-    if not (folder / "provenance.json").is_file():
-        train(compose("train", [*overrides, f"method={method}", f"seed={seed}", f"output_dir={folder}"]))
+    if not RunDir(folder).is_finished:
+        train(compose("train", [*overrides, "resume=auto", f"method={method}", f"seed={seed}", f"output_dir={folder}"]))
     return folder
 
 
 def columns_of(folder: Path, title: str) -> list[Column]:
-    """Return attention and the map chosen on val of a run, at their thresholds."""
+    """Return attention and the chosen map of a run, at their thresholds from val."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    network, description = load_network(folder / "checkpoints" / "last.ckpt")
-    names = dict.fromkeys(["attention", description.localization["score_map"]])
-    return [Column(f"{title}: {title_of(name)}", network, name, metrics[f"test/{name}/threshold"]) for name in names]
+    checkpoint = RunDir(folder).last
+    names = dict.fromkeys(["attention", Localizer.from_checkpoint(checkpoint).name])
+    return [
+        Column(
+            f"{title}: {title_of(name)}", Localizer.from_checkpoint(checkpoint, name, metrics[f"test/{name}/threshold"])
+        )
+        for name in names
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=sorted(choices("method")), metavar="METHOD")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=choices_of("method"), metavar="METHOD")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--photos", type=int, default=8, help="columns of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
@@ -57,7 +60,7 @@ def main() -> None:
         columns = [
             column for method, folder in folders.items() for column in columns_of(folder, TITLES.get(method, method))
         ]
-        write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos, row_a_method=True)
+        write_comparison(args.output / f"comparison_seed{seed}.png", data, columns, args.photos, transpose=True)
     report(compose("report", [f"runs={args.output}", "per_map=true"]))
     print(f"pictures: {args.output}/comparison_seed{args.seeds[0]}.png, {args.output}/*/gallery/overview.png")
 

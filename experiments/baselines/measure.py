@@ -17,13 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from compare import columns_of, run
 
-from spg_lightning import compose, evaluate, report
-from spg_lightning.comparison.presets import TITLES
+from spg_lightning import Localizer, build_data, compose, evaluate, report
 from spg_lightning.comparison.summary import METRICS
-from spg_lightning.config.build import build_data
+from spg_lightning.comparison.variants import TITLES
 from spg_lightning.reporting.side_by_side import Column, write_comparison
 from spg_lightning.reporting.tables import FLOORS
-from spg_lightning.score_maps.context import SCORE_MAPS
+from spg_lightning.score_maps import SCORE_MAPS
 
 METHODS = ("cam", "has", "acol", "adl", "cutmix", "spg")
 BY_CLASSIFIER = {
@@ -105,11 +104,14 @@ def main() -> None:
     write(args.output / "classifiers", labels, "labels of", BY_CLASSIFIER, lines)
 
     rows = [column for method in METHODS for column in columns_of(runs[method], TITLES[method])]
-    network = rows[-1].network
-    rows += [Column(f"SPG: {n}", network, n, float(found[n]["threshold"])) for n in PICTURED if n in names]
+    rows += [
+        Column(f"SPG: {n}", Localizer.from_checkpoint(spg, n, float(found[n]["threshold"])))
+        for n in PICTURED
+        if n in names
+    ]
     data = build_data(compose("train", [*args.overrides, f"seed={args.seed}", f"output_dir={args.output}"]))
     data.setup()
-    write_comparison(args.output / "grid.png", data, rows, 8, row_a_method=True)
+    write_comparison(args.output / "grid.png", data, rows, 8, transpose=True)
 
 
 if __name__ == "__main__":

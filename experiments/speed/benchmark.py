@@ -29,12 +29,13 @@ from step_timing import (
     training,
 )
 
+from spg_lightning.callbacks.throughput import step_flops
 from spg_lightning.config.build import build_data, build_module, build_network
 from spg_lightning.config.compose import compose
 from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule
-from spg_lightning.utils.device import device_of, has_native_bf16, step_flops
+from spg_lightning.utils.device import device_of, has_native_bf16
 from spg_lightning.utils.logging import configure_logging
 from spg_lightning.utils.provenance import provenance, write_json
 

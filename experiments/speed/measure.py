@@ -29,7 +29,8 @@ from step_timing import (
     training,
 )
 
-from spg_lightning.utils.device import device_of, step_flops
+from spg_lightning.callbacks.throughput import step_flops
+from spg_lightning.utils.device import device_of
 
 PLAIN = "plain, 32-true"
 PLAIN_EXACT = "plain, 32-true without TF32"  # on a GPU, whose convolutions round float32 to TF32 by themselves

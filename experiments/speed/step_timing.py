@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule
-from spg_lightning.score_maps.context import score_map_context
 from spg_lightning.utils.device import rounding_as_convolutions
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ def evaluation(module: SPGModule, precision: str, images: Tensor, labels: Tensor
         with (
             torch.inference_mode(),
             autocast(precision, images.device),
-            score_map_context(module.network, module._inputs(images), module.score_maps) as seen,
+            module.localizer.context(images) as seen,
         ):
             right = seen.output.logits.argmax(1) == labels
             for name, meter in module.metrics.items():

@@ -1,7 +1,7 @@
 """The public API, in one place: `__init__.py` reads this file and imports each name on first use."""
 
-from .checkpoints.network import load_network
 from .checkpoints.published import import_published
+from .checkpoints.rebuild import load_network
 from .comparison.compare import Comparison
 from .config.build import build_data, build_module, build_network, build_trainer
 from .config.compose import compose

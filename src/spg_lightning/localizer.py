@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from spg_lightning.checkpoints.network import load_network, trained_score_maps
+from spg_lightning.checkpoints.rebuild import load_network, trained_score_maps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds

@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> list[Prediction]:
 
 def _localizer(cfg: DictConfig) -> Localizer:
     """Return the localizer of the checkpoint, with the score map and threshold of the command if it gives them."""
-    from spg_lightning.checkpoints.network import build_score_maps
+    from spg_lightning.checkpoints.rebuild import build_score_maps
     from spg_lightning.localizer import Localizer
 
     own = cfg.get("score_map") or OmegaConf.create()

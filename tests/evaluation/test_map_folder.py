@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spg_lightning.data.maps import find_maps
+from spg_lightning.data.map_files import find_maps
 from spg_lightning.data.readers.benchmark_metadata import read_benchmark
 from spg_lightning.evaluation.map_folder import MapSet, count_maps
 from spg_lightning.localization import LocalizationMetric, scan_thresholds, summarize

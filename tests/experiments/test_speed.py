@@ -17,12 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from spg_lightning import UserError, build_module, build_network, compose, load_network, train
 from spg_lightning.callbacks.progress_bar import ProgressBar
+from spg_lightning.callbacks.throughput import step_flops
 from spg_lightning.config.build import build_data, build_trainer
-from spg_lightning.score_maps.context import score_map_context
+from spg_lightning.score_maps import resolve, score_map_context
 from spg_lightning.spg import masked_bce, spg_loss, upsampled_bce
 from spg_lightning.spg.maps import upsample
 from spg_lightning.utils.compile import eager
-from spg_lightning.utils.device import step_flops
 from tests.conftest import ROOT, TINY
 from tests.spg.test_losses import BANDS, LABELS, output
 from tests.trees import write_cub
@@ -111,7 +111,9 @@ def test_bfloat16_counts_in_float32_and_keeps_channels_last():
     with torch.autocast("cpu", torch.bfloat16):
         out = module.network(module._inputs(images))
         terms = module.loss(out, torch.tensor([0, 1]))
-        with score_map_context(module.network.eval(), module._inputs(images), ["attention", "b1"]) as seen:
+        with score_map_context(
+            module.network.eval(), module._inputs(images), resolve(["attention", "b1"], module.network.branches)
+        ) as seen:
             maps = [seen.map(name, torch.tensor([0, 1])) for name in ("attention", "b1")]
     assert layouts
     assert set(layouts) == {(torch.bfloat16, True)}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from spg_lightning import compose
+from spg_lightning.callbacks.throughput import step_flops
 from spg_lightning.config.build import build_module, build_network, build_trainer
-from spg_lightning.utils.device import step_flops
 from spg_lightning.utils.sync_batchnorm import SyncBatchNorm
 from tests.conftest import TINY
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from spg_lightning.checkpoints.io import AtomicCheckpointIO
-from spg_lightning.checkpoints.network import build_score_maps
+from spg_lightning.checkpoints.rebuild import build_score_maps
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule

@@ -16,7 +16,7 @@ from timm.data import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spg_lightning.checkpoints.network import load_network
+from spg_lightning.checkpoints.rebuild import load_network
 from spg_lightning.data.predictions import OTHER, Ranking, read_predictions
 from spg_lightning.data.readers.benchmark_metadata import natural
 from spg_lightning.errors import UserError, first_line, nearest

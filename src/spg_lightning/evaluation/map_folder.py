@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from spg_lightning.data.images import read_image
-from spg_lightning.data.maps import find_maps, read_map
+from spg_lightning.data.map_files import find_maps, read_map
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.predictions import read_predictions
 from spg_lightning.data.readers.benchmark_metadata import read_benchmark

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: whatever happens meanwhile, the one of before stays until then."""
+"""Atomic files: the previous file stays in place until the new one is complete on disk."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from typing import IO, Any
 
 @contextmanager
 def atomically(path: Path, mode: str = "wb", keep: Path | None = None, **options: Any) -> Iterator[IO[Any]]:
-    """Open a file beside its place; where the block ends well, it is seen on the disk and takes its place.
+    """Write to a temporary file, fsync it, then rename it over `path`.
 
     Args:
-        path: its place; the folder is made if it is missing.
+        path: of the file; its folder is created if missing.
         mode, options: of `open`.
-        keep: where the file that is there now goes; None: it is replaced.
+        keep: new path of the existing file; None replaces it.
 
     Raises:
-        OSError: it cannot be written; what was there is still there.
+        OSError: the file cannot be written; the existing one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed run leaves is overwritten by the next
+    temporary = path.with_name(f".{path.name}.tmp")  # a constant name: the next run overwrites what a killed one left
     try:
         with temporary.open(mode, **options) as file:
             yield file
@@ -38,6 +38,6 @@ def atomically(path: Path, mode: str = "wb", keep: Path | None = None, **options
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)  # the new name, too, is to outlive a power cut
+        os.fsync(handle)  # so that the new name survives a power cut
     finally:
         os.close(handle)

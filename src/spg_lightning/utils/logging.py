@@ -1,4 +1,4 @@
-"""What the terminal shows."""
+"""Logging to the terminal."""
 
 import logging
 import warnings
@@ -7,17 +7,17 @@ from spg_lightning.utils.distributed import is_global_zero
 
 
 def configure_logging() -> None:
-    """Keep Lightning's tips off the terminal; warnings about the user's data and numbers stay."""
+    """Hide Lightning's tips; keep warnings about the user's data and numbers."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # the one line that says why, where a process was killed and Lightning ends the others
+    # the one line that explains why Lightning ends the other processes of a killed one
     logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
-    if not is_global_zero():  # of several processes one talks; warnings about its own photos every process has
+    if not is_global_zero():  # one process reports; each warns of its own images
         logging.getLogger("spg_lightning").setLevel(logging.WARNING)
-    for said in (
+    for pattern in (
         ".*does not have many workers.*", ".*smaller than the logging interval.*", ".*exists and is not empty.*",
         ".*LeafSpec.*", ".*in eval mode at the start of training.*", ".*could not find the monitored key.*",
         ".*dataloader is not resumable.*",  # the sampler is, see ProcessSampler.fast_forward
-        ".*sync_dist=True.*",  # what is logged of an epoch is the same number in all processes
+        ".*sync_dist=True.*",  # epoch metrics are equal in all processes
     ):  # fmt: skip
-        warnings.filterwarnings("ignore", message=said)
+        warnings.filterwarnings("ignore", message=pattern)

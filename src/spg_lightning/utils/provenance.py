@@ -1,4 +1,4 @@
-"""What a number was made with: commit, versions, device, seed, command, wall time."""
+"""Provenance of a result: commit, versions, device, seed, command, wall time."""
 
 import json
 import platform
@@ -20,13 +20,13 @@ PACKAGES = (
 
 
 def provenance(seed: int | None, started: datetime, device: torch.device | None = None, **more: Any) -> dict[str, Any]:
-    """Return the facts as plain data.
+    """Return the provenance as plain data.
 
     Args:
-        seed: of the run, where it has one.
-        started: when the run began, in UTC; the wall time counts from there.
-        device: it was computed on; None: the CPU.
-        more: further facts.
+        seed: of the run, None without one.
+        started: start of the run in UTC, for the wall time.
+        device: of the computation; None for the CPU.
+        more: further entries.
     """
     return {
         "commit": _commit(),
@@ -44,7 +44,7 @@ def provenance(seed: int | None, started: datetime, device: torch.device | None 
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write data as indented JSON; the file is replaced whole or not at all."""
+    """Write data as indented JSON, atomically."""
     with atomically(path, "w") as file:
         file.write(json.dumps(data, indent=2) + "\n")
 
@@ -57,7 +57,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the checkout's commit, marked where files were changed; None for an installed package."""
+    """Return the checkout's commit, with -dirty if files were changed; None for an installed package."""
     folder = Path(__file__).parent
     try:
         described = subprocess.run(

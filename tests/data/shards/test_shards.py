@@ -21,7 +21,7 @@ from spg_lightning.data import ImageDataset, collate, read_cub
 from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.samplers import SHUFFLE_BUFFER_CHUNKS, ProcessSampler, SeededSampler
 from spg_lightning.data.shards import litdata_layout
-from spg_lightning.data.shards.folder import fsspec
+from spg_lightning.data.shards.shard_folder import fsspec
 from spg_lightning.data.shards.shards import ShardedImages, Shards, hash_records, write_shards
 from spg_lightning.data.transforms import train_transform
 from tests.conftest import TINY

@@ -22,8 +22,8 @@ from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.jpeg import decode_jpeg
 from spg_lightning.data.packed_strings import PackedStrings
 from spg_lightning.data.records import Records
-from spg_lightning.data.shards.folder import ShardFolder
 from spg_lightning.data.shards.litdata_layout import INDEX, Chunk, parse_index, read_item, write_items
+from spg_lightning.data.shards.shard_folder import ShardFolder
 from spg_lightning.errors import UserError, first_line
 
 FORMAT = 1
