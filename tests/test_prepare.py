@@ -213,7 +213,7 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
     assert "quarantine=true" in outcome.line
     outcome = verb("prepare", *words, "quarantine=true")
     assert outcome.code == 0, outcome.err
-    assert "12 test photos" not in outcome.err
+    assert "12 test images" not in outcome.err
     prepared = prepare(compose("prepare", [*words, f"output_dir={tmp_path}"]))
     assert set(prepared.quarantine) == {"train/cat/0.jpg", "test/dog/1.jpg", "train/dog/0.jpg"}
     assert (len(prepared.splits.train), len(prepared.splits.test)) == (10, 11)

@@ -4,11 +4,12 @@ import csv
 import json
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from spg_lightning import compose, evaluate, train
+from spg_lightning import build_network, compose, evaluate, train
 from tests.callbacks.helpers import run
 from tests.conftest import TINY
 from tests.trees import write_cub
@@ -70,31 +71,104 @@ def test_the_chosen_map_is_the_best_on_val(tiny_run):
     assert evaluation.metrics["test/gt_known_error"] == evaluation.per_map[evaluation.score_map]["test/gt_known_error"]
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["method=spg_plain"],
-        ["method=cam"],
-        ["method=has", "method.step.grid_size=8"],
-        ["method=cutmix"],
-        ["method=adl"],
-        ["method=acol"],
-        ["guidance=direct"],
-        ["shared_weights=off", "fuse=off"],
-        ["schedule=step", "optimizer.nesterov=false"],
-        ["schedule=constant", "thresholds=benchmark_default", "module.freeze=a1"],
-        ["score_map=attention", "eval_checkpoint=best"],
-        ["callbacks.best=null", "callbacks.progress=null", "callbacks.learning_rate=null", "logger=none"],
-        ["stem.map_size=14", "stem.network.a1_stage=4", "method.network.b2_input=a2"],
-    ],
-    ids=" ".join,
-)
-def test_every_switch_trains(tiny_run, tmp_path, overrides):
-    _, data = tiny_run
-    cfg = compose(
-        "train", [*TINY, f"dataset.root={data}", "trainer.max_epochs=1", f"output_dir={tmp_path}", *overrides]
+def shapes(run):
+    state = torch.load(run.checkpoint, weights_only=True)["state_dict"]
+    return {name.removeprefix("network."): tuple(value.shape) for name, value in state.items()}
+
+
+def weight(run, name="network.a4.weight"):
+    return torch.load(run.checkpoint, weights_only=True)["state_dict"][name]
+
+
+def logged(run, column):
+    with (run.output_dir / "metrics.csv").open() as file:
+        return [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
+
+
+def branches(run):
+    return {name.split(".")[0] for name in shapes(run)} & {"b1", "b2", "c", "shared", "a4_erase"}
+
+
+# each switch with a function of (its run, the default run) that is true only if the switch did something
+SWITCHES = {
+    ("method=spg_plain",): lambda run, base: (
+        list(run.evaluation.per_map) == ["attention"] and not logged(run, "train/loss_b1")
+    ),
+    ("method=cam",): lambda run, base: (
+        list(run.evaluation.per_map) == ["attention"] and not logged(run, "train/loss_b1")
+    ),
+    ("method=has", "method.step.grid_size=8"): lambda run, base: differs(run, base, "method=spg_plain"),
+    ("method=cutmix", "method.step.probability=1.0"): lambda run, base: differs(run, base, "method=spg_plain"),
+    ("method=adl",): lambda run, base: differs(run, base, "method=spg_plain"),
+    ("method=acol",): lambda run, base: len(shapes(run)) != len(shapes(base)) and not logged(run, "train/loss_b1"),
+    ("guidance=direct",): lambda run, base: (
+        logged(run, "train/loss_b2")[0] == logged(base, "train/loss_b2")[0]
+        and logged(run, "train/loss_b1")[0] != logged(base, "train/loss_b1")[0]
+    ),
+    ("shared_weights=off", "fuse=off"): lambda run, base: (
+        "c" not in run.evaluation.per_map and len(shapes(run)) > len(shapes(base)) - 8
+    ),
+    ("schedule=step", "schedule.every_epochs=1", "schedule.factor=0.5", "optimizer.nesterov=false"): lambda run, base: (
+        logged(run, "lr-SGD/new_weight") != logged(base, "lr-SGD/new_weight")
+    ),
+    ("schedule=constant", "thresholds=benchmark_default"): lambda run, base: (
+        len(set(logged(run, "lr-SGD/new_weight"))) == 1
+        and logged(run, "train/mask_b2/ignored")[0] != logged(base, "train/mask_b2/ignored")[0]
+    ),
+    ("module.freeze=a1",): lambda run, base: frozen(run, "a1") and not frozen(run, "a2"),
+    ("module.freeze=backbone",): lambda run, base: frozen(run, "a1") and frozen(run, "a2"),
+    ("optimizer=adamw",): lambda run, base: logged(run, "lr-AdamW/new_weight") and not logged(run, "lr-SGD/new_weight"),
+    ("loss.weights.b1=0.5",): lambda run, base: (
+        logged(run, "train/loss_b1")[0] == logged(base, "train/loss_b1")[0]
+        and logged(base, "train/loss_total")[0] - logged(run, "train/loss_total")[0]
+        == pytest.approx(0.5 * logged(base, "train/loss_b1")[0], rel=1e-4)
+    ),
+    ("augmentation=none",): lambda run, base: logged(run, "train/loss_cls")[0] != logged(base, "train/loss_cls")[0],
+    ("augmentation=color",): lambda run, base: logged(run, "train/loss_cls")[0] != logged(base, "train/loss_cls")[0],
+    ("score_map=attention", "eval_checkpoint=best"): lambda run, base: (
+        list(run.evaluation.per_map) == ["attention"] and run.checkpoint.name == "best.ckpt"
+    ),
+    ("callbacks.best=null", "callbacks.progress=null", "callbacks.learning_rate=null"): lambda run, base: (
+        not (run.output_dir / "checkpoints/best.ckpt").exists() and not logged(run, "lr-SGD/new_weight")
+    ),
+    ("logger=none",): lambda run, base: not (run.output_dir / "metrics.csv").exists(),
+    ("stem.map_size=14", "stem.network.a1_stage=4", "method.network.b2_input=a2"): lambda run, base: (
+        shapes(run) != shapes(base)
+    ),
+    ("module.channels_last=false",): lambda run, base: bool((weight(run) != weight(base)).any()),
+}
+
+
+def differs(run, base, other):
+    """The same network as that of `other`, trained with another step."""
+    plain = train(
+        compose("train", [*TINY, "logger=csv", other, *base_words(base), f"output_dir={run.output_dir}-plain"])
     )
-    assert train(cfg).metrics["test/num_images"] == 12
+    return shapes(run) == shapes(plain) and logged(run, "train/loss_cls")[0] != logged(plain, "train/loss_cls")[0]
+
+
+def base_words(base):
+    config = OmegaConf.load(base.output_dir / "config.yaml")
+    return [f"dataset.root={config.dataset.root}", "trainer.max_epochs=1"]
+
+
+def frozen(run, part):
+    """The weights of a part of the stem are those that the seed drew."""
+    cfg = OmegaConf.load(run.output_dir / "config.yaml")
+    pl.seed_everything(cfg.seed, verbose=False)
+    initial = build_network(cfg, 3).stem.state_dict()
+    final = torch.load(run.checkpoint, weights_only=True)["state_dict"]
+    changed = {name for name, value in initial.items() if not torch.equal(value, final[f"network.stem.{name}"])}
+    return not any(name.startswith(part) for name in changed)
+
+
+@pytest.mark.parametrize("overrides", SWITCHES, ids=" ".join)
+def test_every_switch_does_something(tiny_run, tmp_path, overrides):
+    base, data = tiny_run
+    words = [*TINY, "logger=csv", f"dataset.root={data}", "trainer.max_epochs=1", f"output_dir={tmp_path / 'run'}"]
+    run = train(compose("train", [*words, *overrides]))
+    assert run.metrics["test/num_images"] == 12
+    assert SWITCHES[overrides](run, base)
 
 
 def test_same_seed_same_numbers(tiny_run, tmp_path):

@@ -118,7 +118,7 @@ def write_voc(path: Path, image: str, name: str, boxes: list[Box]) -> None:
 def write_ilsvrc(
     folder: Path, classes: int = 3, per_class: int = 6, lists: bool = True, train_boxes: bool = True
 ) -> Path:
-    """Write an ILSVRC CLS-LOC tree; the first image of val has two boxes, one in three training photos has none."""
+    """Write an ILSVRC CLS-LOC tree; the first image of val has two boxes, one in three training images has none."""
     rng = np.random.default_rng(0)
     ids = [f"n0000000{k}" for k in range(classes)]
     train, val = [], []
@@ -148,7 +148,7 @@ def write_metadata(
 ) -> Path:
     """Write photos and their lists in the benchmark's format; with `masks`, two masks and a region to ignore for image 0.
 
-    As in OpenImages30k, where the ground truth is masks there are no sizes, and training photos have no ground truth.
+    As in OpenImages30k, where the ground truth is masks there are no sizes, and training images have no ground truth.
     """
     rng = np.random.default_rng(len(part))
     lists: dict[str, list[str]] = {name: [] for name in ("image_ids", "class_labels", "image_sizes", "localization")}

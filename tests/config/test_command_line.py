@@ -63,7 +63,7 @@ def test_cub_without_data_says_what_to_put_where(verb):
 DATA = {
     "missing file": (lambda f: (f / "train_test_split.txt").unlink(), "train_test_split.txt is missing"),
     "id without a box": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", None), "no row for image 4"),
-    "box outside": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 50 5 40 10"), "sticks out"),
+    "box outside": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 50 5 40 10"), "exceeds its image"),
     "negative size": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 5 5 -4 10"), "width=-4"),
     "label out of range": (lambda f: replace_line(f / "image_class_labels.txt", "4 ", "4 7"), "image 4 has class 7"),
     "photo missing": (lambda f: (f / "images/001.Class_0/Photo_3.jpg").unlink(), "Photo_3.jpg is missing"),
@@ -91,7 +91,7 @@ def test_training_survives_a_broken_photo_and_names_it(verb, cub):
     outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
     assert "Photo_3.jpg is broken" in outcome.err
-    assert "of 11 images" in outcome.out  # of 12 test photos
+    assert "of 11 images" in outcome.out  # of 12 test images
 
 
 def test_training_stops_at_a_broken_photo_if_asked(verb, cub):

@@ -155,7 +155,9 @@ def test_val_without_boxes_chooses_no_threshold(verb, tmp_path):
     more = [f"val.maps={val}/maps", f"val.metadata={val}/metadata", f"val.masks={val}/masks"]
     assert "has no boxes to choose the threshold on" in verb("evaluate", *words(tree, *more)).line
     assert "without val.maps=" in verb("evaluate", *words(tree, more[1])).line
-    assert "val.maps=nowhere is no folder" in verb("evaluate", *words(tree, "val.maps=nowhere", more[1], more[2])).line
+    assert (
+        "val.maps=nowhere is not a folder" in verb("evaluate", *words(tree, "val.maps=nowhere", more[1], more[2])).line
+    )
 
 
 def test_one_predicted_class_an_image_gives_top1_alone(verb, tree):

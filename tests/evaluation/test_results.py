@@ -41,7 +41,7 @@ def test_what_val_cannot_tell_is_not_chosen_on_test(caplog, val, score_map, thre
     assert own["test/threshold_oracle"] != DEFAULT_THRESHOLD
     assert own["test/num_boxed"] == 4
     note = result_table(found).note
-    assert ("the val photos have no boxes" in caplog.text) is (val is NONE)
+    assert ("the val images have no boxes" in caplog.text) is (val is NONE)
     assert ("boxes are drawn at the default threshold 0.2" in note) is (val is NONE)
     assert ("Map (*) and threshold chosen on val. Oracle: threshold chosen on test itself." in note) is (val is SQUARE)
     assert ("chosen on val" in note) is (val is SQUARE)

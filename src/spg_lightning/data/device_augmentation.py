@@ -1,4 +1,4 @@
-"""Cut and flip the windows of training photos where the network is, with torchvision: the worker only decodes and resizes."""
+"""Cut and flip the windows of training images where the network is, with torchvision: the worker only decodes and resizes."""
 
 import torch
 from jaxtyping import Float

@@ -19,7 +19,7 @@ def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise UserError(f"maps={folder} is no folder; give the one with the .npy maps")
+        raise UserError(f"maps={folder} is not a folder; give the one with the .npy maps")
     found: dict[Path, str] = {}
     missing = []
     for image_id in image_ids:

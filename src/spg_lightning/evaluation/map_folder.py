@@ -57,7 +57,7 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
     output = _output(cfg)
     images = None if cfg.images is None else Path(str(cfg.images)).expanduser()
     if images is not None and not images.is_dir():
-        raise UserError(f"images={cfg.images} is no folder; give the one that the image ids are relative to")
+        raise UserError(f"images={cfg.images} is not a folder; give the one that the image ids are relative to")
     test_set, val_set = _map_set(cfg, ""), None
     if cfg.val.maps is not None:
         val_set = _map_set(cfg.val, "val.")

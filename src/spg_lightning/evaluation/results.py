@@ -122,8 +122,8 @@ def compute_evaluation(
     blind = naive_baselines(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
     if val and test[chosen].num_boxed and not val[chosen].num_boxed:
         log.warning(
-            "the val photos have no boxes to choose a threshold by: boxes are drawn at the usual %g, and only oracle numbers "
-            "are given; give some val photos boxes", DEFAULT_THRESHOLD,
+            "the val images have no boxes to choose a threshold by: boxes are drawn at the default %g, and only oracle numbers "
+            "are given; give some val images boxes", DEFAULT_THRESHOLD,
         )  # fmt: skip
     return Evaluation(
         score_map=chosen,

@@ -50,7 +50,7 @@ MISTAKES = {
     "negative width": (box("1 5 5 -3 10"), ["bounding_boxes.txt", "image 1", "width=-3", "positive"]),
     "empty box": (box("1 5 5 0 10"), ["image 1", "positive"]),
     "NaN box": (box("1 nan 5 3 10"), ["image 1", "x=nan"]),
-    "box outside": (box("1 50 5 30 10"), ["image 1", FIRST, "sticks out", "60 x 40"]),
+    "box outside": (box("1 50 5 30 10"), ["image 1", FIRST, "exceeds its image", "60 x 40"]),
     "label out of range": (
         lambda f: replace_line(f / "image_class_labels.txt", "3 ", "3 9"),
         ["image_class_labels.txt", "image 3 has class 9", "1 to 3"],
@@ -59,7 +59,7 @@ MISTAKES = {
     "not a number": (box("1 5 x 3 4"), ["bounding_boxes.txt, line 1"]),
     "id twice": (
         lambda f: (f / "images.txt").write_text((f / "images.txt").read_text() + f"1 {FIRST}\n"),
-        ["images.txt, line 25", "id 1 stands there twice"],
+        ["images.txt, line 25", "id 1 is listed twice"],
     ),
     "photo twice": (
         lambda f: replace_line(f / "images.txt", "2 ", f"2 {FIRST}"),
@@ -67,13 +67,13 @@ MISTAKES = {
     ),
     "empty class": (
         lambda f: (f / "classes.txt").write_text((f / "classes.txt").read_text() + "4 004.Nobody\n"),
-        ["classes.txt", "class 4 (004.Nobody) has no training photo"],
+        ["classes.txt", "class 4 (004.Nobody) has no training image"],
     ),
-    "class without training photos": (
+    "class without training images": (
         lambda f: (f / "train_test_split.txt").write_text(
             "".join(f"{i} {int(i > 8 and i % 2)}\n" for i in range(1, 25))
         ),
-        ["class 1 (001.Class_0) has no training photo"],
+        ["class 1 (001.Class_0) has no training image"],
     ),
     "absolute": (
         lambda f: replace_line(f / "images.txt", "1 ", "1 /etc/secret.jpg"),
@@ -90,7 +90,7 @@ MISTAKES = {
         lambda f: replace_line(f / "images.txt", "1 ", "1 ../../secret.jpg"),
         ["secret.jpg", "outside", "refused"],
     ),
-    "no test photos": (
+    "no test images": (
         lambda f: (f / "train_test_split.txt").write_text("".join(f"{i} 1\n" for i in range(1, 25))),
         ["train_test_split.txt", "test"],
     ),

@@ -77,7 +77,7 @@ def test_boxes_of_a_turned_photo_are_in_the_photo_as_people_see_it(tmp_path):
 
     sample = ImageDataset(apply_exif_orientation.test, test_transform(40), "error", with_masks=False)[0]
     assert sample["boxes"][0].tolist() == pytest.approx([5, 20 * 40 / 60, 35, 40])
-    with pytest.raises(UserError, match="line 1: the box 5, 20, 35, 60 sticks out of its photo of 60 x 40"):
+    with pytest.raises(UserError, match="line 1: the box 5, 20, 35, 60 exceeds its image of 60 x 40"):
         read(folder, boxes="boxes.csv", apply_exif_orientation=False)
 
 
@@ -130,24 +130,24 @@ MISTAKES = {
     "link to itself": (loop, {}, ["cat/0.jpg is no readable photo"]),
     "folders in a loop": (folder_loop, {}, ["train/loop is a class without photos"]),
     "reversed": (row("30,5,20,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "30, 5, 20, 25 ends before"]),
-    "outside": (row("30,5,70,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "sticks out", "60 x 40"]),
+    "outside": (row("30,5,70,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "exceeds its image", "60 x 40"]),
     "NaN": (row("nan,5,20,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "finite"]),
     "columns": (row("3,5,20"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "image,x0,y0,x1,y1"]),
     "word": (row("3,5,20,x"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "image,x0,y0,x1,y1"]),
     "no such photo": (
         lambda f: replace_line(f / "boxes.csv", "train/cat/1.jpg", "cat/9.jpg,0,0,5,5"),
         {"boxes": "boxes.csv"},
-        ["boxes.csv, line 3", "cat/9.jpg: there is no such photo"],
+        ["boxes.csv, line 3", "cat/9.jpg: there is no such image"],
     ),
     "ambiguous photo": (
         lambda f: replace_line(f / "boxes.csv", "train/cat/1.jpg", "cat/1.jpg,0,0,5,5"),
         {"boxes": "boxes.csv"},
-        ["boxes.csv, line 3", "2 photos end so"],
+        ["boxes.csv, line 3", "2 images end with that"],
     ),
     "id twice": (
         label("train/cat/0.jpg,cat,train"),
         {"labels": "labels.csv"},
-        ["labels.csv, line 2", "stands there twice"],
+        ["labels.csv, line 2", "is listed twice"],
     ),
     "above": (label("../x.jpg,cat,train"), {"labels": "labels.csv"}, ["labels.csv, line 2", "../x.jpg", "refused"]),
     "absolute": (label("/etc/x.jpg,cat,train"), {"labels": "labels.csv"}, ["labels.csv, line 2", "refused"]),
@@ -168,7 +168,7 @@ MISTAKES = {
         ["train/cat", "not UTF-8", "rename"],
     ),
     "missing photo": (label("train/cat/none.jpg,cat,train"), {"labels": "labels.csv"}, ["none.jpg is missing"]),
-    "unknown class": (other_class, {}, ["the class elk (test/elk/0.jpg) has no training photo"]),
+    "unknown class": (other_class, {}, ["the class elk (test/elk/0.jpg) has no training image"]),
     "empty class": (lambda f: (f / "train/gnu").mkdir(), {}, ["train/gnu is a class without photos"]),
     "missing part": (
         lambda f: (f / "test").rename(f / "tset"),
@@ -184,7 +184,11 @@ MISTAKES = {
         {"boxes": "boxes.json"},
         ["boxes.json, annotation 3", "bbox x, y, width, height"],
     ),
-    "COCO outside": (coco_box(50, 10, 50, 4), {"boxes": "boxes.json"}, ["boxes.json, annotation 3", "sticks out"]),
+    "COCO outside": (
+        coco_box(50, 10, 50, 4),
+        {"boxes": "boxes.json"},
+        ["boxes.json, annotation 3", "exceeds its image"],
+    ),
     "no COCO": (lambda f: (f / "boxes.json").write_text("[1]"), {"boxes": "boxes.json"}, ["no COCO file"]),
     "no XML": (
         lambda f: (f / "boxes/train/cat/0.xml").write_text("<x>"),

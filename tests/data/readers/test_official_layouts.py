@@ -56,7 +56,7 @@ ILSVRC = {
     ),
     "empty class": (
         lambda f: replace_line(f / "LOC_synset_mapping.txt", "n00000001", "n00000001 thing\nn00000009 more"),
-        ["the class n00000009 has no training photo"],
+        ["the class n00000009 has no training image"],
     ),
     "outside": (
         lambda f: replace_line(f / "ImageSets/CLS-LOC/val.txt", "ILSVRC2012_val_00000003", "../../x 3"),
@@ -105,18 +105,18 @@ BENCHMARK = {
     ),
     "outside": (
         lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,5,5,90,20"),
-        ["localization.txt", "test/0/1.jpg", "sticks out"],
+        ["localization.txt", "test/0/1.jpg", "exceeds its image"],
     ),
     "missing part": (lambda f: (f / "metadata/test").rename(f / "x"), ["the part test is missing"]),
     "class": (
         lambda f: benchmark(f, "class_labels.txt", "test/0/1", "test/0/1.jpg,7"),
-        ["test/class_labels.txt", "class 7 has no training photo"],
+        ["test/class_labels.txt", "class 7 has no training image"],
     ),
     "above": (lambda f: benchmark(f, "image_ids.txt", "test/0/1", "../x.jpg"), ["image_ids.txt, line 2"]),
     "absolute": (lambda f: benchmark(f, "image_ids.txt", "test/0/1", "/etc/x.jpg"), ["image_ids.txt, line 2"]),
     "id twice": (
         lambda f: benchmark(f, "image_ids.txt", "test/0/1", "test/0/0.jpg"),
-        ["image_ids.txt, line 2", "stands there twice"],
+        ["image_ids.txt, line 2", "is listed twice"],
     ),
     "NaN": (
         lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,nan,5,9,20"),

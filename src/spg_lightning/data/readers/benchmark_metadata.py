@@ -53,7 +53,7 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
             raise UserError(f"metadata={metadata}: {folder / name} is missing; it holds rows {rows}")
     ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _identity(words[0])))
     if not ids:
-        raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id a line")
+        raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id per line")
     labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MOST_CLASSES))
     sizes: dict[str, tuple[int, int]] = {}
     if (folder / "image_sizes.txt").is_file():
@@ -72,9 +72,9 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
         if empty := [i for i in ids if min(sizes[i]) == 0]:
             raise UserError(f"{folder / 'image_sizes.txt'}: {empty[0]} has no area; correct the row")
     if files and masks is None:
-        raise UserError(f"{folder / 'localization.txt'} names masks; say where they are: masks=<folder>")
+        raise UserError(f"{folder / 'localization.txt'} names masks; give their folder: masks=<folder>")
     if masks is not None and not Path(masks).expanduser().is_dir():
-        raise UserError(f"masks={masks} is no folder; give the one with the masks")
+        raise UserError(f"masks={masks} is not a folder; give the one with the masks")
     corners = [box for i in ids for box in boxes.get(i, [])]
     return Records(
         root=Path(masks).expanduser() if masks is not None else folder,
@@ -154,7 +154,7 @@ def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T])
         parse: words of a row -> value; raises `ValueError` for what it cannot read.
 
     Raises:
-        UserError: a row that cannot be read, or an image that stands there twice; file and line are named.
+        UserError: a row that cannot be read, or an image that is listed twice; file and line are named.
     """
     table: dict[str, T] = {}
     for number, words in _rows(path):
@@ -165,7 +165,7 @@ def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T])
         except ValueError:
             raise _malformed(path, number, words) from None
         if words[0] in table:
-            raise UserError(f"{path}, line {number}: {words[0]} stands there twice; keep one row an image")
+            raise UserError(f"{path}, line {number}: {words[0]} is listed twice; keep one row per image")
         table[words[0]] = value
     return table
 
@@ -202,4 +202,4 @@ def require_rows(path: Path, ids: Sequence[str], table: dict) -> None:
     """
     if lacking := [i for i in ids if i not in table]:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise UserError(f"{path}: no row for {lacking[0]}{more}; add it, or take the image out of image_ids.txt")
+        raise UserError(f"{path}: no row for {lacking[0]}{more}; add it, or remove the image from image_ids.txt")

@@ -65,19 +65,19 @@ def read_folder(
         root: folder of the photos.
         labels: table image,class[,split], relative to `root`; None for class folders.
         split: "folders" (sub-folders train, val, test), "column" (of the table), "fractions" (drawn by `seed`, stratified), or
-            "auto" for the first of these that is there. Without a val part one is held out of the training photos.
+            "auto" for the first of these that is there. Without a val part one is held out of the training images.
         fractions: part -> share, for "fractions".
         seed: of the fractions.
         boxes: a .csv table image,x0,y0,x1,y1, a COCO .json, a folder of Pascal VOC .xml files, or several; None for none.
         apply_exif_orientation: see `Records.apply_exif_orientation`.
-        issues: takes what is wrong; None raises.
+        issues: collects the problems; None raises the first.
 
     Raises:
-        UserError: names the file and row, and says what to do.
+        UserError: a file or row is wrong; the message names it and the fix.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"dataset.root={root} is no folder; give the one with the photos, one sub-folder a class")
+        raise UserError(f"dataset.root={root} is not a folder; give the one with the images, one sub-folder per class")
     if split not in SPLITS:
         raise UserError(f"dataset.reader.split={split}: choose from {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     issues = issues or IssueCollector.of(folder)
@@ -104,13 +104,13 @@ def read_folder(
 def _class_folders(root: Path, split: str, others: set[str]) -> Listing:
     """List <root>/<class>/<photo>, or the same below train, val and test; folders called as in `others` are no classes."""
     if split == "column":
-        raise UserError("dataset.reader.split=column: the column stands in a table; give labels=<file.csv>, too")
+        raise UserError("dataset.reader.split=column: a column needs a table; also give labels=<file.csv>")
     there = [part for part in PARTS if (root / part).is_dir()]
     classes, parts = dict[str, str](), dict[str, str]()
     in_parts = split == "folders" or (split == "auto" and {"train", "test"} <= {*there})
     if in_parts and (lacking := {"train", "test"} - {*there}):
         raise UserError(
-            f"dataset.root={root}: the part {min(lacking)} is missing; it is a folder {root / min(lacking)}"
+            f"dataset.root={root}: the split {min(lacking)} is missing; it is a folder {root / min(lacking)}"
         )
     for part in there if in_parts else [""]:
         for folder in _folders(root / part):
@@ -118,13 +118,13 @@ def _class_folders(root: Path, split: str, others: set[str]) -> Listing:
             if not photos and folder.name in others:
                 continue
             if not photos:
-                raise UserError(f"{folder} is a class without photos; fill it, or take the folder away")
+                raise UserError(f"{folder} is a class without images; add some, or delete the folder")
             for photo in photos:
                 classes[name := f"{part}/{folder.name}/{photo}" if part else f"{folder.name}/{photo}"] = folder.name
                 if part:
                     parts[name] = part
     if not classes:
-        raise UserError(f"dataset.root={root} has no folders with photos; photos stand in one folder a class")
+        raise UserError(f"dataset.root={root} has no folders with images; give each class a folder of its images")
     return Listing(classes, parts, str(root))
 
 
@@ -155,13 +155,13 @@ def _table(root: Path, labels: str) -> Listing:
         if not is_inside(image):
             raise UserError(f"{where}: {image} lies outside {root}; refused")
         if image in classes:
-            raise UserError(f"{where}: {image} stands there twice; keep one row an image")
+            raise UserError(f"{where}: {image} is listed twice; keep one row per image")
         if not name:
             raise UserError(f"{where}: {image} has no class; rows are image,class[,split]")
         classes[image] = name
         if len(words) == 3:
             if words[2] not in PARTS:
-                raise UserError(f"{where}: '{words[2]}' is no part; choose from {', '.join(PARTS)}")
+                raise UserError(f"{where}: '{words[2]}' is not a split; choose from {', '.join(PARTS)}")
             parts[image] = words[2]
     return Listing(classes, parts, str(path))
 
@@ -178,7 +178,7 @@ def _shares(
 ) -> dict[str, str]:
     """Deal the photos of each class to the parts; the same for the same seed and the same names, whatever their order."""
     if split in ("folders", "column"):
-        raise UserError(f"dataset.reader.split={split}, but dataset.root={root} says of no photo which part it is of")
+        raise UserError(f"dataset.reader.split={split}, but dataset.root={root} assigns no image to a split")
     wrong = set(fractions) - {*PARTS} or any(not 0 <= share <= 1 for share in fractions.values())
     if wrong or not np.isclose(sum(fractions.values()), 1) or not fractions.get("train") or not fractions.get("test"):
         raise UserError(
@@ -206,13 +206,13 @@ def _check(
     count = Counter(parts[image] for image in kept)
     for part in ("train", "test"):
         if not count[part]:
-            raise UserError(f"{found.source}: no photo is of the part {part}; both train and test are needed")
+            raise UserError(f"{found.source}: no image is in the split {part}; both train and test are needed")
     taught = {found.classes[image] for image in kept if parts[image] == "train"}
     if unknown := sorted(set(names) - taught):
         image = next(image for image in images if found.classes[image] == unknown[0])
         raise UserError(
-            f"{found.source}: the class {unknown[0]} ({image}) has no training photo.{nearest(unknown[0], taught)} "
-            "Add some, or take the class out"
+            f"{found.source}: the class {unknown[0]} ({image}) has no training image.{nearest(unknown[0], taught)} "
+            "Add some, or remove the class"
         )
     if len(names) < 2:
         raise UserError(f"dataset.root={root} has the one class {names[0]}; a classifier needs at least two")

@@ -71,7 +71,7 @@ def _finder(images: Sequence[str]) -> Callable[[str, str], int]:
             return exact[text]
         found = by_end.get(text, set())
         if len(found) != 1:
-            why = f"{len(found)} photos end so" if found else "there is no such photo"
+            why = f"{len(found)} images end with that" if found else "there is no such image"
             raise UserError(f"{where}: {image}: {why}; give its path below dataset.root")
         return next(iter(found))
 
@@ -101,7 +101,7 @@ def _coco(path: Path, issues: IssueCollector) -> Iterator[Listed]:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{path} is no COCO file ({type(error).__name__}: {str(error)[:60]}); it holds images and annotations"
+            f"{path} is not a COCO file ({type(error).__name__}: {str(error)[:60]}); it holds images and annotations"
         ) from None
     for number, annotation in enumerate(annotations, start=1):
         where = f"{path}, annotation {annotation.get('id', number) if isinstance(annotation, dict) else number}"
@@ -111,14 +111,14 @@ def _coco(path: Path, issues: IssueCollector) -> Iterator[Listed]:
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{where}: no image_id, or no bbox x, y, width, height; correct it") from None
         if image_id not in names:
-            raise UserError(f"{where}: image_id {image_id} is no image's id; correct it")
+            raise UserError(f"{where}: image_id {image_id} is not the id of an image; correct it")
         yield names[image_id], where, (x, y, x + width, y + height)
 
 
 def _voc(path: Path, issues: IssueCollector) -> Iterator[Listed]:
     files = sorted(path.rglob("*.xml"))
     if not files:
-        raise UserError(f"{path} holds no .xml file; give a .csv, a COCO .json or a folder of .xml")
+        raise UserError(f"{path} contains no .xml file; give a .csv, a COCO .json or a folder of .xml")
     for file in files:
         image = file.relative_to(path).with_suffix("").as_posix()
         for box in read_voc(file, issues, None)[1]:

@@ -6,7 +6,7 @@ Annotations/CLS-LOC/val/<name>.xml                 boxes and class; train/<WordN
 LOC_synset_mapping.txt                             <WordNet id> <names>; optional, here or one folder up
 ImageSets/CLS-LOC/{train_cls,val}.txt              <path without ending> <number>; optional: otherwise all photos count
 
-The official val is the test part, as in all papers: the labels of the official test photos are not public. ImageNetV2, with
+The official val is the test part, as in all papers: the labels of the official test images are not public. ImageNetV2, with
 lists in the benchmark's format (see benchmark.py), can be the validation part.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from spg_lightning.data.index.cached_reader import cached_reader
 from spg_lightning.data.readers.assemble import assemble
-from spg_lightning.data.readers.benchmark import read_part
+from spg_lightning.data.readers.benchmark import read_split
 from spg_lightning.data.readers.benchmark_metadata import LISTS
 from spg_lightning.data.readers.voc import read_voc
 from spg_lightning.data.records import Records, Splits
@@ -53,17 +53,17 @@ def _watched(root: str, val_metadata: str | None, **_: object) -> list[Path]:
 def read_ilsvrc(
     root: str, val_metadata: str | None, val_root: str | None, issues: IssueCollector | None = None
 ) -> Splits:
-    """Return the training photos, ImageNetV2 as val where it is given, and the official val as test.
+    """Return the training images, ImageNetV2 as val where it is given, and the official val as test.
 
-    Without ImageNetV2 the boxes of training photos are read, too: val is then held out of those, and not all have boxes.
+    Without ImageNetV2 the boxes of training images are read, too: val is then held out of those, and not all have boxes.
 
     Args:
         root: folder of Data, Annotations and so on.
         val_metadata, val_root: the benchmark's lists and the photos of ImageNetV2, or both None.
-        issues: takes what is wrong; None raises.
+        issues: collects the problems; None raises the first.
 
     Raises:
-        UserError: names the file and row, and says what to do.
+        UserError: a file or row is wrong; the message names it and the fix.
     """
     home = _home(root)
     issues = issues or IssueCollector.of(Path(root).expanduser())
@@ -75,13 +75,13 @@ def read_ilsvrc(
             )
     if (val_metadata is None) != (val_root is None):
         raise UserError(
-            "dataset.reader.val_metadata and val_root belong together: the lists of ImageNetV2 and its photos"
+            "dataset.reader.val_metadata and val_root belong together: give the lists and the images of ImageNetV2"
         )
     wordnet_ids, names = _classes(home)
     train = _train(home, wordnet_ids, names, issues, with_boxes=val_metadata is None)
     val = None
     if val_metadata is not None and val_root is not None:
-        val = read_part(val_metadata, val_root, None, issues, with_truth=True, class_names=names)
+        val = read_split(val_metadata, val_root, None, issues, with_truth=True, class_names=names)
     return Splits(train=train, val=val, test=_test(home, wordnet_ids, names, issues))
 
 
@@ -97,7 +97,7 @@ def _classes(home: Path) -> tuple[dict[str, int], list[str]]:
         if not text:
             raise UserError(f"{file}, line {number}: cannot read '{line[:80]}'; rows are <WordNet id> <names>")
         if wordnet_id in table:
-            raise UserError(f"{file}, line {number}: {wordnet_id} stands there twice; keep one row a class")
+            raise UserError(f"{file}, line {number}: {wordnet_id} is listed twice; keep one row per class")
         table[wordnet_id] = text
     ids = sorted(table)
     return {wordnet_id: k for k, wordnet_id in enumerate(ids)}, [f"{i} {table[i].split(',')[0]}" for i in ids]
@@ -118,9 +118,9 @@ def _train(
         images = [image for image in images if image.endswith(ENDING)]
     of = [image.partition("/")[0] for image in images]
     if unknown := [i for i, wordnet_id in enumerate(of) if wordnet_id not in wordnet_ids]:
-        raise UserError(f"{source}: {images[unknown[0]]} is of no known class{and_n_more(unknown)}; see {MAPPING}")
+        raise UserError(f"{source}: {images[unknown[0]]} has an unknown class{and_n_more(unknown)}; see {MAPPING}")
     if empty := sorted(set(wordnet_ids) - set(of)):
-        raise UserError(f"{source}: the class {empty[0]} has no training photo{and_n_more(empty)}; restore its folder")
+        raise UserError(f"{source}: the class {empty[0]} has no training image{and_n_more(empty)}; restore its folder")
     sizes, good = read_image_sizes(folder, images, source, issues, apply_exif_orientation=False)
     boxes: dict[int, list[Box]] = {}
     if with_boxes:
@@ -141,12 +141,12 @@ def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], issues: Iss
     source, images = _listed(home, "val", folder)
     images = images or sorted(path.name for path in folder.iterdir() if path.suffix == ENDING)
     if not images:
-        raise UserError(f"{folder} holds no {ENDING} files; it is the test part")
+        raise UserError(f"{folder} contains no {ENDING} files; it is the test split")
     sizes, good = read_image_sizes(folder, images, source, issues, apply_exif_orientation=False)
     lacking = [image for image in images if not (annotations / image).with_suffix(".xml").is_file()]
     if lacking:
         raise UserError(
-            f"{annotations}: no .xml for {lacking[0]}{and_n_more(lacking)}; its boxes and class stand there"
+            f"{annotations}: no .xml for {lacking[0]}{and_n_more(lacking)}; it holds the boxes and the class"
         )
     boxes, classes = _boxes(annotations, folder, images, sizes, np.flatnonzero(good).tolist(), issues)
     labels = np.zeros(len(images), dtype=np.int64)
@@ -175,7 +175,7 @@ def _listed(home: Path, name: str, folder: Path) -> tuple[str, list[str]]:
         if not is_inside(image):
             raise UserError(f"{file}, line {number}: {image} lies outside {folder}; refused")
         if image in images:
-            raise UserError(f"{file}, line {number}: {image} stands there twice; keep one row an image")
+            raise UserError(f"{file}, line {number}: {image} is listed twice; keep one row per image")
         images[image] = None
     return str(file), list(images)
 

@@ -29,6 +29,6 @@ def read_voc(path: Path, issues: IssueCollector, photo: Path | None) -> tuple[li
             x0, y0, x1, y1 = (float(text or "nan") for text in texts)
             boxes.append((x0, y0, x1, y1))
     except (ElementTree.ParseError, ValueError) as error:
-        issues.add(f"{path} is no annotation in Pascal VOC's format ({error}); restore it, or take it away", photo)
+        issues.add(f"{path} is not an annotation in Pascal VOC's format ({error}); restore or delete it", photo)
         return [], []
     return names, boxes

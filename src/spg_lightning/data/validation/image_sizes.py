@@ -29,7 +29,7 @@ def read_image_sizes(
         folder: that `images` are relative to.
         images: paths.
         listed_in: where they are listed, for the message.
-        issues: takes what is wrong.
+        issues: collects the problems.
         apply_exif_orientation: sizes of the photos turned as their EXIF orientation says.
     """
     sizes = np.zeros((len(images), 2), dtype=np.int64)
@@ -55,7 +55,7 @@ def read_image_sizes(
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(0, len(images), CHUNK)))
     ordered = {folder / name: findings[folder / name] for name in images if folder / name in findings}
-    issues.add_photos(ordered, f"restore it, or take its line out of {listed_in}")
+    issues.add_photos(ordered, f"restore it, or remove its line from {listed_in}")
     return sizes, good
 
 
@@ -91,18 +91,18 @@ def checked_box(
         box: as listed.
         size: of the photo.
         where: file and row.
-        issues: takes a box that is not finite, ends before it begins, or sticks out by more than `TOLERANCE`.
+        issues: takes a box that is not finite, ends before it begins, or exceeds its image by more than `TOLERANCE`.
         photo: whose box it is.
         inclusive: the far corner is the last pixel, so that a box may end where it begins.
     """
     x0, y0, x1, y1 = box
     text = ", ".join(f"{corner:g}" for corner in box)
     if not all(np.isfinite(box)):
-        issues.add(f"{where}: the box {text} is not of finite numbers; correct the row", photo)
+        issues.add(f"{where}: the box {text} has numbers that are not finite; correct the row", photo)
     elif min(x1 - x0, y1 - y0) < 0 or (not inclusive and min(x1 - x0, y1 - y0) == 0):
         issues.add(f"{where}: the box {text} ends before it begins; corners are x0, y0, x1, y1", photo)
     elif min(x0, y0) < -TOLERANCE or x1 > size[0] + TOLERANCE or y1 > size[1] + TOLERANCE:
-        issues.add(f"{where}: the box {text} sticks out of its photo of {size[0]} x {size[1]} pixels", photo)
+        issues.add(f"{where}: the box {text} exceeds its image of {size[0]} x {size[1]} pixels", photo)
     else:
         return max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1]))
     return None

@@ -1,4 +1,4 @@
-"""How a reader takes what is wrong with the files: it stops at once, or collects it all; and what is left out on purpose."""
+"""How a reader collects the problems with the files: it stops at once, or collects it all; and what is left out on purpose."""
 
 import os
 from collections.abc import Iterable

@@ -25,7 +25,7 @@ def verify(
     Args:
         splits: the records.
         published: part, or "classes", -> how many its authors say there are; None where nobody does.
-        issues: takes what is wrong.
+        issues: collects the problems.
         workers: threads.
         advance: is told how many photos have been looked at.
 
