@@ -15,7 +15,7 @@ def cut_windows(batch: Batch, crop: int) -> Batch:
     The windows are plain numbers: nothing is waited for on a GPU.
 
     Args:
-        batch: of whole photos, on any device; one without windows comes back as it is.
+        batch: of whole images, on any device; one without windows comes back as it is.
         crop: the windows' side in pixels.
     """
     windows = batch["window"]

@@ -68,7 +68,7 @@ class Batch(TypedDict):
 def read_image(
     path: Path, apply_exif_orientation: bool = False, at_least: int | None = None
 ) -> UInt8[np.ndarray, "Y X 3"]:
-    """Return a photo as RGB.
+    """Return an image as RGB.
 
     Args:
         path: of the file.
@@ -111,10 +111,10 @@ Source = Callable[[int], UInt8[np.ndarray, "Y X 3"]]
 
 
 class ImageFiles:
-    """The photos of records from their files: index -> pixels.
+    """The images of records from their files: index -> pixels.
 
     Args:
-        records: the photos.
+        records: the images.
         at_least: see `read_image`.
     """
 
@@ -122,7 +122,7 @@ class ImageFiles:
         self.records, self.at_least = records, at_least
 
     def __call__(self, index: int) -> UInt8[np.ndarray, "Y X 3"]:
-        """Return a photo as RGB."""
+        """Return an image as RGB."""
         return read_image(
             self.records.root / self.records.images[index], self.records.apply_exif_orientation, self.at_least
         )
@@ -132,7 +132,7 @@ class ImageDataset(Dataset):
     """Samples of records.
 
     Args:
-        records: the photos.
+        records: the images.
         transform: an albumentations pipeline that boxes and masks follow.
         on_corrupt_image: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
         with_masks: load the masks, where there are any.
@@ -164,7 +164,7 @@ class ImageDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample | None:
-        """Return a sample, or None for a broken photo that is to be skipped.
+        """Return a sample, or None for a broken image that is to be skipped.
 
         Args:
             key: the photo's index; or index and seed, for random transforms that depend on nothing else.
@@ -190,7 +190,7 @@ class ImageDataset(Dataset):
         records = self.records
         photo = self.source(index)
         boxes = records.boxes_of(index) if self.with_boxes else np.zeros((0, 4))
-        if len(boxes):  # they refer to the photo in full
+        if len(boxes):  # they refer to the image in full
             boxes = boxes * (np.tile(photo.shape[1::-1], 2) / np.tile(records.sizes[index], 2))
         arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
         if self.with_masks:

@@ -12,7 +12,7 @@ SHOWN = 3  # how many missing files an error names
 
 
 def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
-    """Return each image's file: <image id>.npy, with the id's slashes, with or without its photo ending.
+    """Return each image's file: <image id>.npy, with the id's slashes, with or without its image ending.
 
     Raises:
         UserError: maps are missing (the text says how many and names the first), or two images have the same.

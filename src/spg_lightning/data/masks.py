@@ -1,4 +1,4 @@
-"""Read what a photo's masks say about each pixel: object, background, or ignored."""
+"""Read what an image's masks say about each pixel: object, background, or ignored."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from spg_lightning.errors import UserError
 
 
 def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None) -> Int8[np.ndarray, "Y X"]:
-    """Return a photo's pixels as 1 (object), 0 (background) or -1 (ignored).
+    """Return an image's pixels as 1 (object), 0 (background) or -1 (ignored).
 
     Args:
         records: with masks.
-        index: of the photo.
+        index: of the image.
         size: width and height to resize every mask to, by nearest neighbour; None: as stored.
 
     Raises:
-        UserError: a mask is missing, is no mask, or the masks of one photo differ in size.
+        UserError: a mask is missing, is no mask, or the masks of one image differ in size.
     """
     parts = [_read(records.root / file, size) > records.mask_above for file in records.masks[index]]
     shapes = {part.shape for part in parts}

@@ -22,7 +22,7 @@ def read_predictions(
 
     Args:
         path: of the file.
-        images: ids of the images that need a row, with or without the ending of a photo, as in the file.
+        images: ids of the images that need a row, with or without the ending of an image, as in the file.
         key: what users call the file.
         class_of: a word of a row -> class index; raises `ValueError` for what is no class. By default indices from 0.
 

@@ -1,4 +1,4 @@
-"""One table that every reader fills: photos, labels, boxes, masks, class names."""
+"""One table that every reader fills: images, labels, boxes, masks, class names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,27 +14,27 @@ IMAGE_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", "
 
 
 def drop_image_extension(name: str) -> str:
-    """Return a path without a photo's extension; what else follows a dot belongs to the name."""
+    """Return a path without an image's extension; what else follows a dot belongs to the name."""
     return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in IMAGE_EXTENSIONS else name
 
 
 @dataclass(frozen=True)
 class Records:
-    """The photos of one split, column by column.
+    """The images of one split, column by column.
 
     Attributes:
         root: folder that `images`, `masks` and `ignored` are relative to.
-        images: N paths; a path without its photo ending is the image's id.
+        images: N paths; a path without its image ending is the image's id.
         labels: (N,) class indices.
         sizes: (N, 2) widths and heights in pixels.
-        boxes: (M, 4) ground truth of all photos, x0 y0 x1 y1 in pixels of the photo, x1 and y1 exclusive; empty where the
+        boxes: (M, 4) ground truth of all images, x0 y0 x1 y1 in pixels of the image, x1 and y1 exclusive; empty where the
             data set has none.
-        box_offsets: (N + 1,); photo i has the boxes box_offsets[i] up to box_offsets[i + 1].
+        box_offsets: (N + 1,); image i has the boxes box_offsets[i] up to box_offsets[i + 1].
         class_names: K names.
         masks: N lists of mask files, whose union is the object; empty where the data set has none.
         ignored: N mask files of regions that count neither as object nor as background, "" for none; or empty.
         mask_above: a mask's pixels brighter than this belong to it.
-        apply_exif_orientation: photos are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned photo;
+        apply_exif_orientation: images are turned as their EXIF orientation says, and sizes, boxes and masks refer to the turned image;
             otherwise all of them refer to the pixels as stored.
         origin: a function that reads these records from an index again, and its arguments, where they come from one whole.
     """
@@ -62,7 +62,7 @@ class Records:
         return len(self.images)
 
     def boxes_of(self, index: int) -> Float[np.ndarray, "n 4"]:
-        """Return the ground-truth boxes of one photo, in its own pixels."""
+        """Return the ground-truth boxes of one image, in its own pixels."""
         return self.boxes[self.box_offsets[index] : self.box_offsets[index + 1]]
 
     def image_id(self, index: int) -> str:
@@ -97,7 +97,7 @@ class Splits:
 def stratified_holdout(
     records: Records, share: float, seed: int
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
-    """Hold out `share` of each class (at least one photo of a class with two or more), the same for the same seed.
+    """Hold out `share` of each class (at least one image of a class with two or more), the same for the same seed.
 
     Returns:
         The rows that remain, and those that are held out.

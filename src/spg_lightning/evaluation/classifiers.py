@@ -28,7 +28,7 @@ TOP = 5
 def open_classifier(
     name: str, class_names: Sequence[str], image_ids: Sequence[str], trust: Sequence[str] = ()
 ) -> Ranking:
-    """Return what ranks a data set's classes for its photos.
+    """Return what ranks a data set's classes for its images.
 
     Args:
         name: path of a .csv file of rows <image id>,<class>,<second class>,... (names, or indices from 0;

@@ -26,7 +26,7 @@ class ImageResult:
     Attributes:
         index: in the records of the test part.
         image: its id. label: its class. predicted: the most probable class, "" where unknown.
-        box: x0 y0 x1 y1 of the largest contour at the evaluation's threshold, in pixels of the photo.
+        box: x0 y0 x1 y1 of the largest contour at the evaluation's threshold, in pixels of the image.
         iou: with the nearest ground-truth box, pixels counted inclusively in the map's frame; NaN where there is none.
     """
 

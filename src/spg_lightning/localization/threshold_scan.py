@@ -92,7 +92,7 @@ def scan_thresholds(score_map: np.ndarray, boxes: Int[np.ndarray, "n 4"], name: 
 def scale_boxes(
     boxes: Float[np.ndarray, "n 4"], size: tuple[int, int], frame: tuple[int, int]
 ) -> Int[np.ndarray, "n 4"]:
-    """Scale boxes from a photo of `size` (width, height) to `frame` and truncate to integers, as the benchmark does."""
+    """Scale boxes from an image of `size` (width, height) to `frame` and truncate to integers, as the benchmark does."""
     # multiplied first, as the benchmark does: truncation would tell the difference
     return (boxes * np.array([*frame, *frame], np.float64) / np.array([*size, *size])).astype(np.int64)
 
@@ -100,7 +100,7 @@ def scale_boxes(
 def box_in_photo(
     box: Int[np.ndarray, "4"], frame: tuple[int, int], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Return a contour's box in the pixels of a photo of `size` (width, height), at most the photo itself.
+    """Return a contour's box in the pixels of an image of `size` (width, height), at most the image itself.
 
     The benchmark clips a far corner to the map's last pixel, which hides whether the contour ends there or one pixel before:
     both are taken to reach the photo's edge.

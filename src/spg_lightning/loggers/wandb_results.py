@@ -49,7 +49,7 @@ def log_evaluation(run: Any, evaluation: Evaluation, views: list[SampleView], cl
 def log_tables(run: Any, evaluation: Evaluation, views: list[SampleView], class_names: Sequence[str]) -> None:
     """Log the tables, for which wandb asks the server. The arguments are those of `log_evaluation`.
 
-    Keys: `val/curves`, `test/curves` (a chart of the run's maps; its table ends in `_table`), `test/photos` (the gallery with
+    Keys: `val/curves`, `test/curves` (a chart of the run's maps; its table ends in `_table`), `test/images` (the gallery with
     class, box and IoU).
     """
     import wandb

@@ -25,7 +25,7 @@ class SampleView:
         index: in the records of the test split.
         image: its id.
         label, predicted: names of classes.
-        photo: at the network's input size; boxes are in its pixels, x0 y0 x1 y1.
+        image: at the network's input size; boxes are in its pixels, x0 y0 x1 y1.
         truth: ground-truth boxes.
         box: of the score map at the threshold.
         iou: its best with any of `truth`.

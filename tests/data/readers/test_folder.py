@@ -128,7 +128,7 @@ MISTAKES = {
     "zero bytes": (lambda f: (f / "train/cat/0.jpg").write_bytes(b""), {}, ["cat/0.jpg is no readable photo"]),
     "bomb": (bomb, {}, ["cat/0.jpg is no readable photo", "too many pixels"]),
     "link to itself": (loop, {}, ["cat/0.jpg is no readable photo"]),
-    "folders in a loop": (folder_loop, {}, ["train/loop is a class without photos"]),
+    "folders in a loop": (folder_loop, {}, ["train/loop is a class without images"]),
     "reversed": (row("30,5,20,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "30, 5, 20, 25 ends before"]),
     "outside": (row("30,5,70,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "exceeds its image", "60 x 40"]),
     "NaN": (row("nan,5,20,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "finite"]),
@@ -154,7 +154,7 @@ MISTAKES = {
     "part": (
         label("train/cat/1.jpg,cat,trian"),
         {"labels": "labels.csv"},
-        ["labels.csv, line 2", "'trian' is no part"],
+        ["labels.csv, line 2", "'trian' is not a split"],
     ),
     "label columns": (label("train/cat/1.jpg,cat"), {"labels": "labels.csv"}, ["line 2", "image,class[,split]"]),
     "not UTF-8": (
@@ -169,11 +169,11 @@ MISTAKES = {
     ),
     "missing photo": (label("train/cat/none.jpg,cat,train"), {"labels": "labels.csv"}, ["none.jpg is missing"]),
     "unknown class": (other_class, {}, ["the class elk (test/elk/0.jpg) has no training image"]),
-    "empty class": (lambda f: (f / "train/gnu").mkdir(), {}, ["train/gnu is a class without photos"]),
+    "empty class": (lambda f: (f / "train/gnu").mkdir(), {}, ["train/gnu is a class without images"]),
     "missing part": (
         lambda f: (f / "test").rename(f / "tset"),
         {"split": "folders"},
-        ["the part test is missing", "test"],
+        ["the split test is missing", "test"],
     ),
     "shares": (lambda f: None, {"shares": {"train": 0.9, "test": 0.3}, "labels": "two.csv"}, ["add up to 1"]),
     "COCO id twice": (coco_id, {"boxes": "boxes.json"}, ["boxes.json", "two images have the id 0"]),
@@ -189,11 +189,11 @@ MISTAKES = {
         {"boxes": "boxes.json"},
         ["boxes.json, annotation 3", "exceeds its image"],
     ),
-    "no COCO": (lambda f: (f / "boxes.json").write_text("[1]"), {"boxes": "boxes.json"}, ["no COCO file"]),
+    "no COCO": (lambda f: (f / "boxes.json").write_text("[1]"), {"boxes": "boxes.json"}, ["not a COCO file"]),
     "no XML": (
         lambda f: (f / "boxes/train/cat/0.xml").write_text("<x>"),
         {"boxes": "boxes"},
-        ["cat/0.xml is no annotation"],
+        ["cat/0.xml is not an annotation"],
     ),
     "XML bomb": (
         lambda f: (f / "boxes/train/cat/0.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'),

@@ -101,13 +101,13 @@ def benchmark(f, file, start, new, part="test"):
 BENCHMARK = {
     "size": (
         lambda f: benchmark(f, "image_sizes.txt", "test/0/1", "test/0/1.jpg,50,40"),
-        ["image_sizes.txt", "test/0/1.jpg is said to be 50 x 40", "has 60 x 40"],
+        ["image_sizes.txt", "test/0/1.jpg is listed with 50 x 40", "has 60 x 40"],
     ),
     "outside": (
         lambda f: benchmark(f, "localization.txt", "test/0/1", "test/0/1.jpg,5,5,90,20"),
         ["localization.txt", "test/0/1.jpg", "exceeds its image"],
     ),
-    "missing part": (lambda f: (f / "metadata/test").rename(f / "x"), ["the part test is missing"]),
+    "missing part": (lambda f: (f / "metadata/test").rename(f / "x"), ["the split test is missing"]),
     "class": (
         lambda f: benchmark(f, "class_labels.txt", "test/0/1", "test/0/1.jpg,7"),
         ["test/class_labels.txt", "class 7 has no training image"],

@@ -4,11 +4,11 @@ One folder a split:
 
 image_ids.txt      <image id>
 class_labels.txt   <image id>,<class, from 0>
-image_sizes.txt    <image id>,<width>,<height>; may be empty where the ground truth is masks
-localization.txt   <image id>,<x0>,<y0>,<x1>,<y1> in pixels of the photo, several rows for several objects;
+image_sizes.txt    <image id>,<width>,<height>; may be empty if the ground truth is masks
+localization.txt   <image id>,<x0>,<y0>,<x1>,<y1> in pixels of the image, a row per object;
                    or <image id>,<mask file>[,<file of the region to ignore>]
 
-The image id is the photo's path below the data set's folder.
+The image id is the path of the image below the folder of the data set.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ ROWS = {
     "localization.txt": "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
 }
 LISTS = tuple(ROWS)
-LABELS = ("image_ids.txt", "class_labels.txt")  # what photos to train on need
-MOST_CLASSES, FARTHEST = 10**6, 1e6  # beyond lies a slip, not a class or a pixel
+LABELS = ("image_ids.txt", "class_labels.txt")  # required for training images
+MAX_CLASSES, MAX_PIXEL = 10**6, 1e6  # larger numbers are mistakes
 MANY = "<image id>,<class>,<second class>, ..."
 
 
@@ -39,10 +39,9 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
 
     Args:
         metadata: folder with the four files.
-        masks: folder of the mask files, where localization.txt names masks; where it has boxes, a folder with one mask an
-            image, <image id without its extension>.png.
-        with_truth: false for photos to train on, of which nothing but the class has to be known; boxes are read where they
-            are, masks are not.
+        masks: folder of the mask files that localization.txt names; if it has boxes, a folder with one mask per image,
+            <image id without its extension>.png.
+        with_truth: False for training images, which only need a class; their boxes are read if present, their masks are not.
 
     Raises:
         UserError: a file is missing, a row cannot be read (file and line are named), or an image lacks ground truth.
@@ -51,26 +50,17 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
     for name, rows in ROWS.items():
         if not (folder / name).is_file() and (with_truth or name in LABELS):
             raise UserError(f"metadata={metadata}: {folder / name} is missing; it holds rows {rows}")
-    ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _identity(words[0])))
+    ids = tuple(read_table(folder / "image_ids.txt", 1, lambda words: _check_id(words[0])))
     if not ids:
         raise UserError(f"{folder / 'image_ids.txt'} is empty; list one image id per line")
-    labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MOST_CLASSES))
-    sizes: dict[str, tuple[int, int]] = {}
-    if (folder / "image_sizes.txt").is_file():
-        sizes = read_table(folder / "image_sizes.txt", 3, lambda words: (natural(words[1]), natural(words[2])))
-    boxes: dict[str, list[tuple[float, ...]]] = {}
-    files: dict[str, list[tuple[str, str]]] = {}
-    if (folder / "localization.txt").is_file():
-        boxes, files = _localization(folder / "localization.txt", ids)
+    labels = read_table(folder / "class_labels.txt", 2, lambda words: natural(words[1], MAX_CLASSES))
     require_rows(folder / "class_labels.txt", ids, labels)
+    boxes, files = _read_localization(folder / "localization.txt", ids)
     if with_truth:
         require_rows(folder / "localization.txt", ids, boxes or files)
     else:
         files = {}
-    if boxes:
-        require_rows(folder / "image_sizes.txt", ids, sizes)
-        if empty := [i for i in ids if min(sizes[i]) == 0]:
-            raise UserError(f"{folder / 'image_sizes.txt'}: {empty[0]} has no area; correct the row")
+    sizes = _read_sizes(folder / "image_sizes.txt", ids, is_needed=bool(boxes))
     if files and masks is None:
         raise UserError(f"{folder / 'localization.txt'} names masks; give their folder: masks=<folder>")
     if masks is not None and not Path(masks).expanduser().is_dir():
@@ -85,13 +75,25 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
         box_offsets=np.cumsum([0, *(len(boxes.get(i, [])) for i in ids)]),
         class_names=tuple(str(k) for k in range(max(labels[i] for i in ids) + 1)),
         masks=_mask_files(ids, files, masks),
-        ignored=tuple(_ignored(folder / "localization.txt", i, files[i]) for i in ids) if files else (),
+        ignored=tuple(_ignored_file(folder / "localization.txt", i, files[i]) for i in ids) if files else (),
         mask_above=0 if files else 127,
     )
 
 
-def _ignored(path: Path, image_id: str, files: list[tuple[str, str]]) -> str:
-    """Return an image's one file of the region to ignore, or an empty string."""
+def _read_sizes(path: Path, ids: tuple[str, ...], is_needed: bool) -> dict[str, tuple[int, int]]:
+    """Return the listed widths and heights."""
+    sizes: dict[str, tuple[int, int]] = {}
+    if path.is_file():
+        sizes = read_table(path, 3, lambda words: (natural(words[1]), natural(words[2])))
+    if is_needed:
+        require_rows(path, ids, sizes)
+        if empty := [i for i in ids if min(sizes[i]) == 0]:
+            raise UserError(f"{path}: {empty[0]} has no area; correct the row")
+    return sizes
+
+
+def _ignored_file(path: Path, image_id: str, files: list[tuple[str, str]]) -> str:
+    """Return the file of an image's ignored region, or an empty string."""
     named = {ignore for _, ignore in files if ignore}
     if len(named) > 1:
         raise UserError(
@@ -108,13 +110,15 @@ def _mask_files(
     return () if masks is None else tuple((f"{drop_image_extension(i)}.png",) for i in ids)
 
 
-def _localization(
+def _read_localization(
     path: Path, ids: tuple[str, ...]
 ) -> tuple[dict[str, list[tuple[float, ...]]], dict[str, list[tuple[str, str]]]]:
-    """Return each listed image's boxes, or its mask files with their files of ignored regions."""
+    """Return the boxes of each listed image, or its mask files with their files of ignored regions."""
     boxes: dict[str, list[tuple[float, ...]]] = {}
     files: dict[str, list[tuple[str, str]]] = {}
     listed = set(ids)
+    if not path.is_file():
+        return boxes, files
     for number, words in _rows(path):
         if words[0] not in listed:
             continue
@@ -123,7 +127,7 @@ def _localization(
                 corners = tuple(float(word) for word in words[1:])
             except ValueError:
                 raise _malformed(path, number, words) from None
-            if not all(abs(corner) < FARTHEST for corner in corners):  # also false for NaN
+            if not all(abs(corner) < MAX_PIXEL for corner in corners):  # also false for NaN
                 raise _malformed(path, number, words)
             if corners[2] < corners[0] or corners[3] < corners[1]:
                 raise UserError(
@@ -146,15 +150,15 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def read_table(path: Path, columns: int | None, parse: Callable[[list[str]], T]) -> dict[str, T]:
-    """Return image id -> value of a comma-separated list with one row an image.
+    """Return image id -> value of a comma-separated list with one row per image.
 
     Args:
         path: of the list.
-        columns: how many it has; None: two or more.
+        columns: their number; None for two or more.
         parse: words of a row -> value; raises `ValueError` for what it cannot read.
 
     Raises:
-        UserError: a row that cannot be read, or an image that is listed twice; file and line are named.
+        UserError: a row that cannot be read, or an image is listed twice; names file and line.
     """
     table: dict[str, T] = {}
     for number, words in _rows(path):
@@ -182,8 +186,8 @@ def natural(word: str, below: int = 2**31) -> int:
     return number
 
 
-def _identity(word: str) -> None:
-    """Refuse an image id that is no path below the maps' folder."""
+def _check_id(word: str) -> None:
+    """Refuse an image id that leaves the folder of the maps."""
     if not is_inside(word):
         raise ValueError
 
@@ -195,10 +199,10 @@ def _malformed(path: Path, number: int, words: list[str]) -> UserError:
 
 
 def require_rows(path: Path, ids: Sequence[str], table: dict) -> None:
-    """Refuse a table that lacks images.
+    """Check that a table has a row for every image.
 
     Raises:
-        UserError: names the first image, and how many more.
+        UserError: it does not; names the first image and the number of the others.
     """
     if lacking := [i for i in ids if i not in table]:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""

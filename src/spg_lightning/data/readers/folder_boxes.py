@@ -1,4 +1,4 @@
-"""Boxes for a folder of photos: a table, a COCO file, or a folder of Pascal VOC files."""
+"""Boxes for a folder of images: a table, a COCO file, or a folder of Pascal VOC files."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ def read_boxes(
     Args:
         root: that `files` and `images` are relative to.
         files: .csv, .json, a folder of .xml, or several.
-        images, sizes, good: of the photos; boxes of photos that are not good are passed over.
+        images, sizes, good: of the images; boxes of images that are not good are passed over.
         issues: takes boxes and rows that are wrong.
     """
     find = _finder(images)
@@ -55,7 +55,7 @@ def read_boxes(
 
 
 def _finder(images: Sequence[str]) -> Callable[[str, str], int]:
-    """Return what finds a photo as others write it: by its path, by the end of its path, both also without an ending."""
+    """Return what finds an image as others write it: by its path, by the end of its path, both also without an ending."""
     by_end: dict[str, set[int]] = {}
     exact = {image: i for i, image in enumerate(images)}
     for i, image in enumerate(images):

@@ -4,7 +4,7 @@ Data/CLS-LOC/train/<WordNet id>/<name>.JPEG
 Data/CLS-LOC/val/<name>.JPEG
 Annotations/CLS-LOC/val/<name>.xml                 boxes and class; train/<WordNet id>/<name>.xml where there are any
 LOC_synset_mapping.txt                             <WordNet id> <names>; optional, here or one folder up
-ImageSets/CLS-LOC/{train_cls,val}.txt              <path without ending> <number>; optional: otherwise all photos count
+ImageSets/CLS-LOC/{train_cls,val}.txt              <path without ending> <number>; optional: otherwise all images count
 
 The official val is the test part, as in all papers: the labels of the official test images are not public. ImageNetV2, with
 lists in the benchmark's format (see benchmark.py), can be the validation part.
@@ -59,7 +59,7 @@ def read_ilsvrc(
 
     Args:
         root: folder of Data, Annotations and so on.
-        val_metadata, val_root: the benchmark's lists and the photos of ImageNetV2, or both None.
+        val_metadata, val_root: the benchmark's lists and the images of ImageNetV2, or both None.
         issues: collects the problems; None raises the first.
 
     Raises:
@@ -165,7 +165,7 @@ def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], issues: Iss
 
 
 def _listed(home: Path, name: str, folder: Path) -> tuple[str, list[str]]:
-    """Return where the photos are listed, and their paths; none where there is no list."""
+    """Return where the images are listed, and their paths; none where there is no list."""
     file = home / SETS / f"{name}.txt"
     if not file.is_file():
         return str(folder), []
@@ -185,7 +185,7 @@ def _boxes(
 ) -> tuple[dict[int, list[Box]], dict[int, str]]:
     """Return index -> boxes, and index -> WordNet id, from the annotations of `which` images.
 
-    Some official boxes stick out of their photo; they are clipped.
+    Some official boxes stick out of their image; they are clipped.
     """
     boxes: dict[int, list[Box]] = {}
     classes: dict[int, str] = {}

@@ -39,7 +39,7 @@ class Manifest:
 
     Attributes:
         format: of the folder.
-        photos: number of images.
+        images: number of images.
         resize: side of the images in pixels.
         records: hash of their records, see `hash_records`.
     """

@@ -1,1 +1,1 @@
-"""Checks of files, boxes and photos."""
+"""Checks of files, boxes and images."""

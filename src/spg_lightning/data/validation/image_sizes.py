@@ -1,4 +1,4 @@
-"""Sizes of photos from their headers, and boxes that have to lie in them."""
+"""Sizes of images from their headers, and boxes that have to lie in them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from spg_lightning.data.text_files import is_inside
 from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.errors import UserError
 
-TOLERANCE = 1.0  # pixels a box may stick out (rounding in scaled copies of a data set); it is clipped to the photo
+TOLERANCE = 1.0  # pixels a box may stick out (rounding in scaled copies of a data set); it is clipped to the image
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap width and height
 THREADS, CHUNK = 8, 256
 Box = tuple[float, float, float, float]
@@ -21,16 +21,16 @@ Box = tuple[float, float, float, float]
 def read_image_sizes(
     folder: Path, images: Sequence[str], listed_in: str, issues: IssueCollector, apply_exif_orientation: bool
 ) -> tuple[Int[np.ndarray, "N 2"], Bool[np.ndarray, " N"]]:
-    """Return widths and heights, and which photos are there, readable and not in quarantine.
+    """Return widths and heights, and which images are there, readable and not in quarantine.
 
-    Reading headers tells a missing photo before training, not during it.
+    Reading headers tells a missing image before training, not during it.
 
     Args:
         folder: that `images` are relative to.
         images: paths.
         listed_in: where they are listed, for the message.
         issues: collects the problems.
-        apply_exif_orientation: sizes of the photos turned as their EXIF orientation says.
+        apply_exif_orientation: sizes of the images turned as their EXIF orientation says.
     """
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     good = np.ones(len(images), dtype=bool)
@@ -68,7 +68,7 @@ def _is_text(name: str) -> bool:
 
 
 def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
-    """Return a photo's width and height, or what is wrong with its file."""
+    """Return an image's width and height, or what is wrong with its file."""
     try:
         with Image.open(path) as photo:
             width, height = photo.size
@@ -76,7 +76,7 @@ def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
     except FileNotFoundError:
         return f"{path} is missing"
     except Image.DecompressionBombError:
-        return f"{path} is no readable photo (too many pixels)"
+        return f"{path} is no readable image (too many pixels)"
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         return f"{path} is no readable photo"
     return (height, width) if turned else (width, height)
@@ -85,14 +85,14 @@ def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
 def checked_box(
     box: Box, size: tuple[int, int], where: str, issues: IssueCollector, photo: Path, inclusive: bool = False
 ) -> Box | None:
-    """Return a box x0 y0 x1 y1 clipped to its photo of `size` (width, height), None for one that issues took.
+    """Return a box x0 y0 x1 y1 clipped to its image of `size` (width, height), None for one that issues took.
 
     Args:
         box: as listed.
-        size: of the photo.
+        size: of the image.
         where: file and row.
         issues: takes a box that is not finite, ends before it begins, or exceeds its image by more than `TOLERANCE`.
-        photo: whose box it is.
+        image: whose box it is.
         inclusive: the far corner is the last pixel, so that a box may end where it begins.
     """
     x0, y0, x1, y1 = box

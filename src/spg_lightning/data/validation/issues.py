@@ -16,11 +16,11 @@ class IssueCollector:
 
     Args:
         root: of the data set.
-        left_out: photos in quarantine, as paths relative to `root`.
+        left_out: images in quarantine, as paths relative to `root`.
         collect: keep what is wrong in `found`, and let the reader go on without it; otherwise raise `UserError`.
 
     Attributes:
-        found: what is wrong -> the photo (relative to `root`) that can be left out to mend it, "" where there is none.
+        found: what is wrong -> the image (relative to `root`) that can be left out to mend it, "" where there is none.
     """
 
     def __init__(self, root: Path, left_out: Iterable[str], collect: bool) -> None:
@@ -39,22 +39,22 @@ class IssueCollector:
         self.found[text] = "" if photo is None else self.name(photo)
 
     def add_photos(self, findings: dict[Path, str], advice: str) -> None:
-        """Take findings about photos; where they are not collected, one line for the first that says how many more."""
+        """Take findings about images; where they are not collected, one line for the first that says how many more."""
         if findings and not self.collect:
             raise UserError(f"{next(iter(findings.values()))}{and_n_more(findings)}; {advice}")
         for photo, text in findings.items():
             self.add(text, photo)
 
     def name(self, photo: Path) -> str:
-        """Return how a photo stands in the quarantine."""
+        """Return how an image stands in the quarantine."""
         return Path(os.path.relpath(photo, self.root)).as_posix()
 
     def is_left_out(self, photo: Path) -> bool:
-        """Tell whether a photo is in quarantine."""
+        """Tell whether an image is in quarantine."""
         return bool(self.left_out) and self.name(photo) in self.left_out
 
 
 def read_quarantine(root: Path) -> tuple[str, ...]:
-    """Return the photos that are left out of a data set: rows <path below root><tab><why>."""
+    """Return the images that are left out of a data set: rows <path below root><tab><why>."""
     path = find(root, QUARANTINE)
     return () if path is None else tuple(line.split("\t")[0] for _, line in read_lines(path))

@@ -1,4 +1,4 @@
-"""Look at every photo and mask of a data set: does it decode, and is it as large as its records say?"""
+"""Look at every image and mask of a data set: does it decode, and is it as large as its records say?"""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def verify(
         published: part, or "classes", -> how many its authors say there are; None where nobody does.
         issues: collects the problems.
         workers: threads.
-        advance: is told how many photos have been looked at.
+        advance: is told how many images have been looked at.
 
     Returns:
         What differs from the published numbers, which may well be meant.
