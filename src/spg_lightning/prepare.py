@@ -143,7 +143,7 @@ def _write_quarantine(cfg: DictConfig, root: Path, issues: IssueCollector) -> No
 
 
 def _shards(train: Records, cfg: DictConfig) -> Path | None:
-    """Write the shards if they are asked for and do not exist."""
+    """Write the shards if `cfg.shards` is set and they do not exist."""
     from spg_lightning.data.index.cache import writable
     from spg_lightning.data.shards.shards import MANIFEST, Shards, write_shards
 

@@ -1,4 +1,4 @@
-"""Adversarial complementary learning, ACoL (Zhang et al., CVPR 2018): what one classifier looks at is hidden from a second."""
+"""Adversarial complementary learning, ACoL (Zhang et al., CVPR 2018): a second classifier does not see the region of the first."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Hide-and-Seek (Singh and Lee, ICCV 2017): random cells of the training images are hidden, so that every part has to tell."""
+"""Hide-and-Seek (Singh and Lee, ICCV 2017): hides random cells of training images, so that all parts must be recognized."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ def hide_patches(images: Float[Tensor, "B 3 Y X"], grid_size: int, drop_rate: fl
     Args:
         images: normalised, so that 0 is the mean colour, which the paper hides with (section 3.2).
         grid_size: side of a cell in pixels; cells at the right and lower edge may be smaller.
-        drop_rate: probability that a cell is hidden, drawn for each cell of each image.
+        drop_rate: probability that a cell is hidden, drawn independently for each cell of each image.
     """
     batch, _, height, width = images.shape
     rows, columns = -(-height // grid_size), -(-width // grid_size)
@@ -30,5 +30,5 @@ def has_step(
     grid_size: int,
     drop_rate: float,
 ) -> dict[str, Tensor]:
-    """Return the loss of images with hidden cells; see `hide` and `standard_step`."""
+    """Return the loss of images with hidden cells; see `hide_patches` and `standard_step`."""
     return loss(network(hide_patches(images, grid_size, drop_rate)), labels)

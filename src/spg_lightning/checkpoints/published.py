@@ -154,7 +154,7 @@ def published_to_ours(name: str, prefixes: Mapping[str, str]) -> str:
 def _unwrap(state_dict: Mapping[str, object]) -> dict[str, Tensor]:
     inner = state_dict.get("state_dict", state_dict)
     if not isinstance(inner, Mapping) or not inner or not all(isinstance(value, Tensor) for value in inner.values()):
-        raise UserError("this is no state dict: expected parameter names with tensors, or those under 'state_dict'")
+        raise UserError("not a state dict: expected parameter names with tensors, or those under 'state_dict'")
     return dict(inner)
 
 

@@ -68,7 +68,7 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
         UserError: the folder does not exist, or holds no finished run.
     """
     if not root.is_dir():
-        raise UserError(f"runs={root}: there is no such folder")
+        raise UserError(f"runs={root}: no such folder")
     runs: list[Run] = []
     left_out: list[str] = []
     for folder in _candidates(root):

@@ -56,7 +56,7 @@ def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
 def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:
     """Return the trainer with its callbacks and logger; entries of `callbacks` that are null are left out.
 
-    The extra callbacks come first: they see a step before the config's do something with it.
+    The extra callbacks come first: they save and check a step before the config's callbacks act.
     """
     _require_accelerator(str(cfg.trainer.accelerator), "trainer.accelerator")
     callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]

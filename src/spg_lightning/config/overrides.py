@@ -99,7 +99,7 @@ def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
                 if value not in choices:
                     return f"{key}={value} does not exist; choose from {', '.join(choices)}.{nearest(value, choices)}"
             if key not in keys:
-                return f"{key} is no key of this config.{_nearest_key(key, keys)} --help lists all; +{key}=... adds a new one"
+                return f"{key} is not a key of this config.{_nearest_key(key, keys)} --help lists all; +{key}=... adds a new one"
     return _first_sentence(error)
 
 

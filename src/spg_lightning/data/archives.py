@@ -27,11 +27,11 @@ def extract(archive: str | Path, root: Path) -> list[Path]:
         root: where the data set is to be.
 
     Raises:
-        UserError: it is no archive or broken, something would be written outside, is there already, or the disk is full.
+        UserError: it is not an archive or damaged, a member leaves the folder or exists already, or the disk is full.
     """
     path = Path(archive).expanduser()
     if not path.is_file():
-        raise UserError(f"archive={archive} is no file; give the archive as downloaded")
+        raise UserError(f"archive={archive} is not a file; give the archive as downloaded")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".extract-", dir=root.parent))
@@ -43,7 +43,7 @@ def extract(archive: str | Path, root: Path) -> list[Path]:
         elif tarfile.is_tarfile(path):
             _untar(path, unfinished)
         else:
-            raise UserError(f"archive={archive} is no .tar, .tgz or .zip, or a broken one; download it again")
+            raise UserError(f"archive={archive} is not a .tar, .tgz or .zip, or it is damaged; download it again")
         return _place(path, unfinished, root)
     except BROKEN as error:
         raise UserError(f"archive={archive} is broken ({first_line(error)}); download it again") from error

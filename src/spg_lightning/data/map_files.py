@@ -49,11 +49,11 @@ def read_map(path: Path) -> np.ndarray:
     """
     try:
         score_map = np.load(path, allow_pickle=False)
-    except Exception as error:  # NumPy fails in many ways on what is no array
-        raise UserError(f"{path} is no readable .npy array of numbers; write it again with numpy.save") from error
+    except Exception as error:  # NumPy raises many types for damaged files
+        raise UserError(f"{path} is not a readable .npy array of numbers; write it again with numpy.save") from error
     if not isinstance(score_map, np.ndarray):
         raise UserError(f"{path} is an archive of arrays; save one array a file with numpy.save")
     if not np.issubdtype(score_map.dtype, np.floating):
         return score_map
-    # other precisions and byte orders are converted; the two that everybody uses stay as they are
+    # converts all precisions and byte orders but the two common ones
     return score_map.astype(np.float32 if score_map.dtype.itemsize <= 4 else np.float64, copy=False)

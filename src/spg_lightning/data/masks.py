@@ -1,4 +1,4 @@
-"""Read what an image's masks say about each pixel: object, background, or ignored."""
+"""Read the masks of an image: object, background and ignored pixels."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None
         size: width and height to resize every mask to, by nearest neighbour; None: as stored.
 
     Raises:
-        UserError: a mask is missing, is no mask, or the masks of one image differ in size.
+        UserError: a mask is missing or unreadable, or the masks of one image differ in size.
     """
     parts = [_read(records.root / file, size) > records.mask_above for file in records.masks[index]]
     shapes = {part.shape for part in parts}
@@ -47,7 +47,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "Y X"]:
         raise UserError(f"{path} is missing; it is listed as a mask") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path} is no readable mask ({str(error).splitlines()[0][:80] if str(error) else 'empty'})"
+            f"{path} is not a readable mask ({str(error).splitlines()[0][:80] if str(error) else 'empty'})"
         ) from error
     if mode == "1":
         pixels = pixels.astype(np.uint8) * 255

@@ -24,7 +24,7 @@ class PackedStrings(Sequence[str]):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "PackedStrings":
-        """Return the texts packed; those that are packed already as they are."""
+        """Return the texts packed; packed ones are returned unchanged."""
         if isinstance(names, cls):
             return names
         encoded = [name.encode() for name in names]

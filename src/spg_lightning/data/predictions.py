@@ -22,9 +22,9 @@ def read_predictions(
 
     Args:
         path: of the file.
-        images: ids of the images that need a row, with or without the ending of an image, as in the file.
+        images: ids of the images that need a row, with or without their extension.
         key: what users call the file.
-        class_of: a word of a row -> class index; raises `ValueError` for what is no class. By default indices from 0.
+        class_of: word -> class index; raises `ValueError` for an unknown class. By default the words are indices from 0.
 
     Raises:
         UserError: the file is missing, a row cannot be read (file and line are named), or an image has no row.

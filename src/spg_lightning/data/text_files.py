@@ -53,6 +53,6 @@ def is_inside(name: str) -> bool:
 
 
 def and_n_more(things: object) -> str:
-    """Return ' (and n more)' where there are several."""
+    """Return ' (and n more)' for several items, else an empty string."""
     count = len(things)  # type: ignore[arg-type]
     return f" (and {count - 1} more)" if count > 1 else ""

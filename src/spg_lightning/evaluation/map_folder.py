@@ -40,7 +40,7 @@ class MapSet:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a set of maps gave: counts, scans (where there are boxes), width and height of each map."""
+    """The result of a set of maps: counts, scans (with boxes), width and height of each map."""
 
     curves: LocalizationCounts
     scans: dict[int, ThresholdScan]
@@ -154,7 +154,7 @@ def _count_chunk(maps: MapSet, num_thresholds: int, chunk: range) -> tuple[Local
         has_boxes = len(records.boxes) > 0
         boxes = [scale_boxes(records.boxes_of(i), _size(records, i), frame)] if has_boxes else None
         masks = None
-        if records.masks and min(frame) > 0:  # what is no map is refused below
+        if records.masks and min(frame) > 0:  # invalid maps are refused below
             masks = [torch.from_numpy(read_ternary_mask(records, i, frame))]
         top1, top5 = _right(maps, i)
         metric.update([score_map], boxes, top1, top5, masks, [str(path)])
@@ -197,7 +197,7 @@ def _output(cfg: DictConfig) -> Path:
     if output.suffix != ".json" or output.is_dir():
         raise UserError(f"output={cfg.output}: name the .json file of the metrics; tables and report go beside it")
     if (file := next((p for p in output.parents if p.exists() and not p.is_dir()), None)) is not None:
-        raise UserError(f"output={cfg.output}: {file} is a file, no folder")
+        raise UserError(f"output={cfg.output}: {file} is a file, not a folder")
     return output
 
 

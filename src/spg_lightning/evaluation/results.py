@@ -1,4 +1,4 @@
-"""What counts mean: score map and threshold chosen on val and applied to test, floors beside them, results by image."""
+"""From counts to results: score map and threshold chosen on val and applied to test, naive baselines, results by image."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,20 @@ from spg_lightning.localization.threshold_scan import ThresholdScan, box_in_phot
 log = logging.getLogger(__name__)
 
 Boxes = Sequence[Int[np.ndarray, "_ 4"]]
-DEFAULT_THRESHOLD = 0.2  # where nothing tells a better one: class activation maps' own (Zhou et al., 2016)
+DEFAULT_THRESHOLD = 0.2  # of class activation maps (Zhou et al., CVPR 2016)
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What came of one test image.
+    """The result of one test image.
 
     Attributes:
-        index: in the records of the test part.
-        image: its id. label: its class. predicted: the most probable class, "" where unknown.
+        index: in the records of the test split.
+        image: its id.
+        label: its class.
+        predicted: the most probable class, "" if unknown.
         box: x0 y0 x1 y1 of the largest contour at the evaluation's threshold, in pixels of the image.
-        iou: with the nearest ground-truth box, pixels counted inclusively in the map's frame; NaN where there is none.
+        iou: with the nearest ground-truth box, counting pixels inclusively in the map's frame; NaN without one.
     """
 
     index: int
@@ -40,14 +42,14 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome.
+    """The result of an evaluation.
 
     Attributes:
-        score_map: of the smallest error on val, among those evaluated, see `select_score_map`; "" for maps from elsewhere.
-        threshold: of that map, on val; where there is no val, the best on test itself. `DEFAULT_THRESHOLD` where there is a val,
-            but without boxes, and where there are no boxes at all.
+        score_map: the one with the smallest error on val, see `select_score_map`; "" for a folder of maps.
+        threshold: the best of that map on val; without val, the best on test itself; `DEFAULT_THRESHOLD` if val, or every
+            split, has no boxes.
         per_map: score map -> "<split>/<name>" -> number.
-        floors: "test/floor_..." -> number.
+        naive_baselines: "test/floor_..." -> number.
         curves: split -> score map -> counts at all thresholds.
         images: the chosen map's result for each test image.
     """
@@ -61,7 +63,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The chosen map's numbers and the floors; then each map's own, as "<split>/<map>/<name>"."""
+        """Metrics of the chosen map and the naive baselines; then those of each map, as "<split>/<map>/<name>"."""
         flat = {**self.per_map[self.score_map], **self.naive_baselines}
         for name, numbers in self.per_map.items():
             for key, value in numbers.items() if name else ():
@@ -71,22 +73,22 @@ class Evaluation:
 
 
 def select_score_map(val: Mapping[str, LocalizationCounts]) -> str:
-    """Return the score map that localizes best; where nothing can tell, the first: the one the paper localizes with."""
+    """Return the score map with the smallest error, or the first (the paper's attention) if no error is known."""
     return min(val, key=lambda name: localization_error(val[name]) or 0.0)
 
 
 def localization_error(curves: LocalizationCounts) -> float | None:
-    """Return a score map's GT-known error at its best threshold; where there are only masks, 100 - PxAP; without, None."""
+    """Return a score map's GT-known error at its best threshold; 100 - PxAP with masks only; None without ground truth."""
     if curves.num_boxed:
         return 100 - float(curves.accuracy("gt_known").max())
     return 100 - pixel_average_precision(curves.pixel_hist) if curves.pixel_hist[1].any() else None
 
 
 def validation_numbers(curves: Mapping[str, LocalizationCounts]) -> dict[str, float]:
-    """Return what a validation logs, by name without "val/".
+    """Return the metrics of a validation, by name without "val/".
 
-    `gt_known_error` where there are boxes, of each map and the best; `cls_top1_error`; `objective`, what tells the best
-    weights: the best map's localization error, or where none is known the classification error.
+    With boxes: `gt_known_error` of each map and of the best. Always: `cls_top1_error`, and `objective`, which selects the best
+    weights: the localization error of the best map, or the classification error without ground truth.
     """
     any_map = next(iter(curves.values()))
     errors = {name: error for name, c in curves.items() if (error := localization_error(c)) is not None}
@@ -114,7 +116,7 @@ def compute_evaluation(
     chosen = select_score_map(val or test)
     per_map = {}
     for name in test:
-        # val's thresholds were chosen on val, so that its numbers are their own oracle
+        # val's thresholds are chosen on val itself, so its metrics equal their oracle
         of_val = {f"val/{k.removesuffix('_oracle')}": v for k, v in summarize(val[name], None).items()} if val else {}
         of_test = {f"test/{k}": v for k, v in summarize(test[name], val[name] if val else None).items()}
         per_map[name] = {**of_val, **of_test}

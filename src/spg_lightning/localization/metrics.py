@@ -24,18 +24,18 @@ CURVES = ("gt_known", "loc_top1", "loc_top5", "iou30", "iou50", "iou70")
 Masks = Int8[Tensor, "*B Y X"] | Bool[Tensor, "*B Y X"]
 
 
-@dataclass  # not frozen: torchmetrics refuses to pass on frozen ones
+@dataclass  # torchmetrics does not accept frozen dataclasses
 class LocalizationCounts:
-    """What an evaluation counted.
+    """Counts of an evaluation.
 
     Attributes:
         thresholds: (T,) in [0, 1).
-        hits: (6, T) images localized rightly at each threshold, rows as `CURVES`.
-        num_images: how many images were counted.
-        num_boxed: how many of them had ground-truth boxes.
-        num_classified, num_top5: for how many of them the first, and the first five predicted classes were known.
-        top1, top5: images classified rightly.
-        pixel_hist: (2, bins) histograms of scores on background and object; zeros where there were no masks.
+        hits: (6, T) correctly localized images at each threshold, rows as `CURVES`.
+        num_images: number of images.
+        num_boxed: of them with ground-truth boxes.
+        num_classified, num_top5: of them with known predicted classes, the first and the first five.
+        top1, top5: correctly classified images.
+        pixel_hist: (2, bins) histograms of scores on background and object; zeros without masks.
     """
 
     thresholds: Float[np.ndarray, " T"]
@@ -81,7 +81,7 @@ class LocalizationMetric(Metric):
         zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
         self.hits: Tensor
         self.pixel_hist: Tensor
-        self.counts: Tensor  # images, with boxes, with a class, with five, right among the first, among the first five
+        self.counts: Tensor  # images, with boxes, with a predicted class, with five, correct in the first, correct in the first five
         self.add_state("hits", zeros, dist_reduce_fx="sum")
         self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")

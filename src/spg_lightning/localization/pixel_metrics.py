@@ -44,7 +44,7 @@ def pixel_histograms(
 def pixel_average_precision(counts: Int[np.ndarray, "2 bins"]) -> float:
     """Return PxAP in percent: the sum of precision times the steps of recall, from the highest score down.
 
-    NaN where there is no object pixel at all.
+    NaN without any object pixel.
     """
     background, foreground = (row[::-1].cumsum() for row in counts)
     if foreground[-1] == 0:

@@ -1,4 +1,4 @@
-"""From one score map and its ground truth to boxes and overlaps at every threshold."""
+"""From a score map to boxes at every threshold, and their overlaps with the ground truth (paper section 4.1)."""
 
 from dataclasses import dataclass, replace
 
@@ -14,17 +14,17 @@ LONGEST_SIDE = 65533  # the scan packs a pixel's place into 32 bits
 
 def default_thresholds(count: int = NUM_THRESHOLDS) -> Float[np.ndarray, " T"]:
     """Return the benchmark's thresholds 0, 1/count, ... below 1."""
-    return np.arange(0, 1, 1 / count)[:count]  # rounding makes some steps reach 1 once more
+    return np.arange(0, 1, 1 / count)[:count]  # rounding can add a step at 1
 
 
 @dataclass(frozen=True)
 class ThresholdScan:
-    """One map at all thresholds. Arrays go by level: threshold t means level int(t * top).
+    """The boxes of one map at all thresholds. Arrays are indexed by level: threshold t has level int(t * max_value).
 
     Attributes:
         max_value: highest value of the map as uint8.
         largest_box: (256, 4) x0 y0 x1 y1 of the largest contour, in the map's pixels, corners inclusive.
-        largest_iou: (256,) its best IoU with any ground-truth box.
+        largest_iou: (256,) best IoU of that box with any ground-truth box.
         all_iou: (256,) the best IoU of any contour with any ground-truth box.
     """
 
@@ -48,7 +48,7 @@ class ThresholdScan:
 
 
 def check_map(score_map: np.ndarray, name: str) -> None:
-    """Refuse what is no (Y, X) array of floats in [0, 1].
+    """Check that a map is a (Y, X) array of floats in [0, 1].
 
     Raises:
         UserError: values that are not finite or outside [0, 1], or not a (height, width) array of floats.

@@ -26,7 +26,7 @@ class WandbResultsLogger(WandbLogger):
     Runs of one data set, stem and variant form a group, so that a dashboard averages over their seeds.
 
     Args:
-        offline: keep the run on disk for `wandb sync`. None: without a key. A run that the server does not accept is kept, too.
+        offline: keep the run on disk for `wandb sync`. None: without a key. A run that the server does not accept also stays on disk.
         timeouts: in seconds: `start` for the server to accept the run, `finish` to send the rest after training. Nothing
             waits for the server in between.
         name, group: None: the run's variant.

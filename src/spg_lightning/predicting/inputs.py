@@ -1,4 +1,4 @@
-"""The images that `predict` was asked for, and the file names of its results."""
+"""The input images of `predict`, and the file names of its results."""
 
 import glob
 from pathlib import Path

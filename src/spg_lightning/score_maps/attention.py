@@ -21,6 +21,6 @@ class Attention(ScoreMap):
 
 @register("cam")
 class CAM(Attention):
-    """CAM (Zhou et al., CVPR 2016): A4's map, too, up to the bias, which min-max normalisation removes."""
+    """CAM (Zhou et al., CVPR 2016): equals A4's map up to the bias, which min-max normalisation removes."""
 
     auto = False

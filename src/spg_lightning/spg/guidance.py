@@ -1,4 +1,4 @@
-"""Self-produced guidance (paper section 3.1, equation 1): score maps become ternary masks that teach.
+"""Self-produced guidance (paper section 3.1, equation 1): score maps become ternary masks that supervise the branches.
 
 Everything here is a pure function over the whole batch: no loop over images, no host synchronisation.
 """
@@ -31,7 +31,7 @@ class ThresholdPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The three bands, named by the branch that their mask teaches.
+    """The three pairs of thresholds, named by the branch that their mask supervises.
 
     Raises:
         UserError: a band outside [0, 1], or low >= high.
@@ -60,43 +60,43 @@ class Thresholds:
         return cls(b2=ThresholdPair(*b2), b1=ThresholdPair(*b1), c=ThresholdPair(*c))
 
 
-def ternary_mask(score_map: Map, band: ThresholdPair) -> Mask:
-    """Return FOREGROUND where the map is above `band.high`, BACKGROUND below `band.low`, IGNORED elsewhere.
+def ternary_mask(score_map: Map, pair: ThresholdPair) -> Mask:
+    """Return FOREGROUND where the map is above `pair.high`, BACKGROUND below `pair.low`, IGNORED elsewhere.
 
-    Where fewer than 30 pixels of an image are foreground, that image's high threshold becomes 0.7 * its maximum, also
-    where that is lower than `band.low`; background wins.
+    If fewer than 30 pixels of an image are foreground, its high threshold becomes 0.7 * its maximum. If that is below
+    `pair.low`, background wins.
 
-    Deviation: the authors' code carries a lowered threshold over to the rest of the batch; here it stays with its image.
+    Deviation: in the authors' code a lowered threshold also applies to the rest of the batch; here only to its image.
 
     Args:
         score_map: (B, 1, Y, X) in [0, 1]; no gradient flows through the mask.
-        band: delta_h and delta_l.
+        pair: delta_h and delta_l.
     """
     score_map = score_map.detach()
-    few = (score_map > band.high).sum(dim=(1, 2, 3), keepdim=True) < MIN_FOREGROUND
+    few = (score_map > pair.high).sum(dim=(1, 2, 3), keepdim=True) < MIN_FOREGROUND
     fallback = FALLBACK_FRACTION * score_map.amax(dim=(1, 2, 3), keepdim=True)
-    high = torch.where(few, fallback, band.high)
-    mask = torch.full_like(score_map, IGNORED, dtype=torch.int8)  # a byte a pixel, from the beginning
-    return mask.masked_fill_(score_map > high, FOREGROUND).masked_fill_(score_map < band.low, BACKGROUND)
+    high = torch.where(few, fallback, pair.high)
+    mask = torch.full_like(score_map, IGNORED, dtype=torch.int8)  # one byte per pixel
+    return mask.masked_fill_(score_map > high, FOREGROUND).masked_fill_(score_map < pair.low, BACKGROUND)
 
 
 def mask_fractions(mask: Mask) -> dict[str, Float[Tensor, ""]]:
-    """Return which share of all the batch's pixels a mask calls foreground, background and ignored."""
+    """Return the fractions of a batch's pixels that are foreground, background and ignored."""
     names = {"foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
     return {name: (mask == value).float().mean() for name, value in names.items()}
 
 
 def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str, Mask]:
-    """Attention teaches B2, B2 teaches B1, both together teach C (paper section 3.2).
+    """Return the masks of the cascade: attention supervises B2, B2 supervises B1, both supervise C (paper section 3.2).
 
     Args:
         attention: the label's attention map in [0, 1].
         b1: B1's foreground probabilities in [0, 1].
         b2: B2's foreground probabilities at the same size, in [0, 1].
-        thresholds: the three bands.
+        thresholds: of the three masks.
 
     Returns:
-        The mask that teaches each of b2, b1, c.
+        The mask that supervises each of b2, b1, c.
     """
     return {
         "b2": ternary_mask(attention, thresholds.b2),
@@ -106,7 +106,7 @@ def cascade(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[st
 
 
 def direct(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str, Mask]:
-    """Attention teaches both B2 and B1 (the paper's ablation, section 4.3), each with its own band; arguments and C as in the cascade."""
+    """Return the masks of the ablation in section 4.3: attention supervises both B2 and B1. Arguments and C as in `cascade`."""
     return {
         "b2": ternary_mask(attention, thresholds.b2),
         "b1": ternary_mask(attention, thresholds.b1),

@@ -24,20 +24,20 @@ TERMS = ("cls", "b2", "b1", "c")
 def masked_bce(logits: Float[Tensor, "B 1 Y X"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
     """Return the binary cross-entropy of foreground logits, mean over all pixels of the batch that are not ignored.
 
-    Zero, with zero gradient, where every pixel is ignored. In a training of several processes the mean is over the pixels
-    of all of them, so that the average of their gradients is the gradient of the whole batch.
+    Zero, with zero gradient, if every pixel is ignored. Over several processes it is the mean over all their pixels, so that
+    the average of their gradients is the gradient of the whole batch.
     """
-    taught = (mask != IGNORED).to(logits.dtype)
+    valid = (mask != IGNORED).to(logits.dtype)
     target = (mask == FOREGROUND).to(logits.dtype)
-    total = F.binary_cross_entropy_with_logits(logits, target, weight=taught, reduction="sum")
-    return total / _global_mean_count(taught)
+    total = F.binary_cross_entropy_with_logits(logits, target, weight=valid, reduction="sum")
+    return total / _global_mean_count(valid)
 
 
 class _UpsampledBCE(torch.autograd.Function):
-    """`masked_bce` of upsampled logits. Its gradient by the logits is known with its value, and is all that is kept.
+    """`masked_bce` of upsampled logits. Computes the gradient in `forward` and saves only that.
 
-    Left to autograd, three copies at input resolution a branch (logits, targets, weights) would wait for the backward: for a
-    map of 28 x 28 in an image of 224 x 224 that is 192 times what is kept here.
+    Autograd would save three tensors at input resolution per branch (logits, targets, weights): for a map of 28 x 28 in an
+    image of 224 x 224, 192 times as much memory.
     """
 
     @staticmethod
@@ -58,15 +58,15 @@ class _UpsampledBCE(torch.autograd.Function):
 
 
 def upsampled_bce(logits: Float[Tensor, "B 1 H W"], mask: Int8[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
-    """Return `masked_bce` of logits upsampled to the mask's size, without keeping anything of that size for the backward."""
+    """Return `masked_bce` of logits upsampled to the mask's size, without saving tensors of that size for the backward."""
     loss: Tensor = _UpsampledBCE.apply(logits, mask)
     return loss
 
 
-def _global_mean_count(taught: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
-    """Return how many pixels a process teaches, the mean over the processes; with none in any, 1 in all."""
-    count, processes = taught.sum(), 1
-    if dist.is_available() and dist.is_initialized() and not count.is_meta:  # meta: operations are counted, not done
+def _global_mean_count(valid: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
+    """Return the number of valid pixels, averaged over the processes; at least 1 over all of them."""
+    count, processes = valid.sum(), 1
+    if dist.is_available() and dist.is_initialized() and not count.is_meta:  # meta tensors only count operations
         dist.all_reduce(count)
         processes = dist.get_world_size()
     return count.clamp_min(1) / processes

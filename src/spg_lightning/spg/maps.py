@@ -1,7 +1,4 @@
-"""Maps that say where the object is, at input resolution, from the network's output.
-
-Attention is the paper's (section 3.1); C, fused, B1 and B2 are the maps SPG makes on the way.
-"""
+"""Maps of the object at input resolution, from the network's output: attention (paper section 3.1) and the branches' foregrounds."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +11,7 @@ Map = Float[Tensor, "B 1 Y X"]
 
 
 def upsample(maps: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C Y X"]:
-    """Resize maps bilinearly (align_corners=False) to `size`, in float32 where they come in less."""
+    """Resize maps bilinearly (align_corners=False) to `size`, in at least float32."""
     return F.interpolate(maps.to(at_least_float32(maps)), size=size, mode="bilinear", align_corners=False)
 
 
@@ -40,7 +37,7 @@ def foreground(logits: Float[Tensor, "B 1 H W"], size: tuple[int, int]) -> Map:
 
 
 def fused(b1: Map, b2: Map) -> Map:
-    """Return the mean of B1's and B2's foreground probabilities, which teaches C (paper section 3.2)."""
+    """Return the mean of B1's and B2's foreground probabilities, which supervises C (paper section 3.2)."""
     return (b1 + b2) / 2
 
 

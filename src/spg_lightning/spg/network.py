@@ -15,7 +15,7 @@ BRANCHES = ("b1", "b2", "c")
 
 
 class SPGOutput(NamedTuple):
-    """What the network gives for a batch. Maps that were not asked for, or that the method lacks, are None.
+    """The output of the network for a batch. Branches that were not requested, or that the method lacks, are None.
 
     Attributes:
         logits: (B, K) class scores before the softmax.
@@ -96,7 +96,7 @@ class SPGNetwork(nn.Module):
                 cost of a plain classifier.
 
         Raises:
-            UserError: a branch this network lacks is asked for.
+            UserError: this network lacks a requested branch.
         """
         wanted = self.branches if branches is None else tuple(branches)
         if missing := set(wanted) - set(self.branches):

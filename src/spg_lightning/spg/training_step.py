@@ -1,4 +1,4 @@
-"""A training step: what a method does between a batch and its loss."""
+"""The training step of a method: from network, loss, images and labels to the terms of the loss."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Loss = Callable[[SPGOutput, Tensor], dict[str, Tensor]]
 def standard_step(
     network: Network, loss: Loss, images: Float[Tensor, "B 3 Y X"], labels: Int[Tensor, " B"]
 ) -> dict[str, Tensor]:
-    """Return the loss of the images as they are: SPG, SPG-plain, CAM, ADL.
+    """Return the loss of the unchanged images: SPG, SPG-plain, CAM, ADL.
 
     Args:
         network: images -> output.

@@ -2,12 +2,12 @@
 
 Data/CLS-LOC/train/<WordNet id>/<name>.JPEG
 Data/CLS-LOC/val/<name>.JPEG
-Annotations/CLS-LOC/val/<name>.xml                 boxes and class; train/<WordNet id>/<name>.xml where there are any
+Annotations/CLS-LOC/val/<name>.xml                 boxes and class; train/<WordNet id>/<name>.xml for some
 LOC_synset_mapping.txt                             <WordNet id> <names>; optional, here or one folder up
-ImageSets/CLS-LOC/{train_cls,val}.txt              <path without ending> <number>; optional: otherwise all images count
+ImageSets/CLS-LOC/{train_cls,val}.txt              <path without ending> <number>; optional; all images by default
 
-The official val is the test part, as in all papers: the labels of the official test images are not public. ImageNetV2, with
-lists in the benchmark's format (see benchmark.py), can be the validation part.
+The official val is the test split, as in all papers: the labels of the official test images are not public. ImageNetV2, with
+lists in the benchmark's format (see benchmark.py), can be the val split.
 """
 
 import logging
@@ -53,9 +53,9 @@ def _watched(root: str, val_metadata: str | None, **_: object) -> list[Path]:
 def read_ilsvrc(
     root: str, val_metadata: str | None, val_root: str | None, issues: IssueCollector | None = None
 ) -> Splits:
-    """Return the training images, ImageNetV2 as val where it is given, and the official val as test.
+    """Return the training images, ImageNetV2 as val if given, and the official val as test.
 
-    Without ImageNetV2 the boxes of training images are read, too: val is then held out of those, and not all have boxes.
+    Without ImageNetV2, val is held out of the training images, whose boxes are then read; not all have boxes.
 
     Args:
         root: folder of Data, Annotations and so on.
@@ -165,7 +165,7 @@ def _test(home: Path, wordnet_ids: dict[str, int], names: list[str], issues: Iss
 
 
 def _listed(home: Path, name: str, folder: Path) -> tuple[str, list[str]]:
-    """Return where the images are listed, and their paths; none where there is no list."""
+    """Return the file that lists the images, and their paths; the folder and no paths without a list."""
     file = home / SETS / f"{name}.txt"
     if not file.is_file():
         return str(folder), []

@@ -1,4 +1,4 @@
-"""Read the boxes of a Pascal VOC .xml file, which ILSVRC uses, too."""
+"""Read the boxes of a Pascal VOC .xml file, which ILSVRC also uses."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +12,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 def read_voc(path: Path, issues: IssueCollector, photo: Path | None) -> tuple[list[str], list[Box]]:
     """Return the objects' names, and their boxes x0 y0 x1 y1 with the numbers as written.
 
-    Tools disagree whether VOC's pixels count from 0 or 1; the CVPR 2020 benchmark takes ILSVRC's numbers as they are.
+    Tools disagree whether VOC's pixels count from 0 or 1; the CVPR 2020 benchmark takes ILSVRC's numbers unchanged.
     A file that declares entities is refused: they can grow without bounds.
     """
     data = path.read_bytes()

@@ -21,16 +21,16 @@ Box = tuple[float, float, float, float]
 def read_image_sizes(
     folder: Path, images: Sequence[str], listed_in: str, issues: IssueCollector, apply_exif_orientation: bool
 ) -> tuple[Int[np.ndarray, "N 2"], Bool[np.ndarray, " N"]]:
-    """Return widths and heights, and which images are there, readable and not in quarantine.
+    """Return the sizes of images, and which of them are readable and not in quarantine.
 
-    Reading headers tells a missing image before training, not during it.
+    Reads headers only, so that a missing image is found before training.
 
     Args:
         folder: that `images` are relative to.
         images: paths.
-        listed_in: where they are listed, for the message.
+        listed_in: the file that lists them, for the message.
         issues: collects the problems.
-        apply_exif_orientation: sizes of the images turned as their EXIF orientation says.
+        apply_exif_orientation: return the sizes of the rotated images.
     """
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     good = np.ones(len(images), dtype=bool)
@@ -76,9 +76,9 @@ def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
     except FileNotFoundError:
         return f"{path} is missing"
     except Image.DecompressionBombError:
-        return f"{path} is no readable image (too many pixels)"
+        return f"{path} is not a readable image (too many pixels)"
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        return f"{path} is no readable photo"
+        return f"{path} is not a readable image"
     return (height, width) if turned else (width, height)
 
 

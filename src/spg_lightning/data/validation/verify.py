@@ -20,14 +20,14 @@ def verify(
     workers: int,
     advance: Callable[[int], None],
 ) -> list[str]:
-    """Decode everything; what is wrong goes to `issues`.
+    """Decode every image and mask; problems go to `issues`.
 
     Args:
         splits: the records.
         published: part, or "classes", -> how many its authors say there are; None where nobody does.
         issues: collects the problems.
         workers: threads.
-        advance: is told how many images have been looked at.
+        advance: receives the number of images verified since its last call.
 
     Returns:
         What differs from the published numbers, which may well be meant.
