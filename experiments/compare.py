@@ -13,11 +13,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from sheets import Column, write_comparison
+
 from spg_lightning import Localizer, build_data, compose, report, train
 from spg_lightning.comparison.variants import TITLES
 from spg_lightning.config.compose import choices_of
 from spg_lightning.reporting.gallery import title_of
-from spg_lightning.reporting.side_by_side import Column, write_comparison
 from spg_lightning.utils.run_dir import RunDir
 
 METHODS = ("spg_plain", "spg")  # compared by default

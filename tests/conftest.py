@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Outcome:
-    """How a verb ended: exit code, standard output and standard error."""
+    """The end of a command: exit code, standard output and standard error."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -47,8 +47,8 @@ class Outcome:
 
 
 @pytest.fixture
-def verb(monkeypatch, capfd, tmp_path):
-    """Run a verb as its command line does, in this process and an empty working directory."""
+def cli(monkeypatch, capfd, tmp_path):
+    """Run a command as its command line does, in this process and an empty working directory."""
     from hydra.core.global_hydra import GlobalHydra
 
     (tmp_path / "cwd").mkdir()

@@ -20,10 +20,10 @@ def source(tmp_path):
     return tmp_path / "published.pth"
 
 
-def test_a_published_file_predicts(source, verb, tmp_path):
+def test_a_published_file_predicts(source, cli, tmp_path):
     model = tmp_path / "model.safetensors"
     (tmp_path / "names.txt").write_text("".join(f"bird {k}\n" for k in range(7)))
-    done = verb(
+    done = cli(
         "convert", f"source={source}", "layout=benchmark/resnet50", f"output={model}", "map_size=14", "crop=64", "resize=72",
         f"class_names={tmp_path}/names.txt",
     )  # fmt: skip
@@ -37,9 +37,9 @@ def test_a_published_file_predicts(source, verb, tmp_path):
     assert description.class_names[2] == "bird 2"
     assert network.stem.mean == [0.485, 0.456, 0.406]
     Image.effect_noise((80, 60), 90).convert("RGB").save(tmp_path / "photo.jpg")
-    done = verb("predict", f"checkpoint={model}", f"images={tmp_path}/photo.jpg", f"output_dir={tmp_path}/out")
+    done = cli("predict", f"checkpoint={model}", f"images={tmp_path}/photo.jpg", f"output_dir={tmp_path}/out")
     assert "give both, e.g. score_map=attention threshold=0.2" in done.line
-    done = verb(
+    done = cli(
         "predict", f"checkpoint={model}", f"images={tmp_path}/photo.jpg", f"output_dir={tmp_path}/out",
         "score_map=attention", "threshold=0.2",
     )  # fmt: skip
@@ -54,36 +54,36 @@ class Trap:
         return (open, ("executed.txt", "w"))
 
 
-def test_a_pickle_that_runs_code_is_refused(verb, tmp_path):
+def test_a_pickle_that_runs_code_is_refused(cli, tmp_path):
     (tmp_path / "trap.pth").write_bytes(pickle.dumps({"state_dict": Trap()}))
     torch.save({"state_dict": {"a": torch.zeros(1)}, "trap": Trap()}, tmp_path / "trap2.pth")
     for name in ("trap.pth", "trap2.pth"):
-        done = verb(
+        done = cli(
             "convert", f"source={tmp_path}/{name}", "layout=author/inception_v3", f"output={tmp_path}/m.safetensors"
         )
         assert done.code == 1
         assert f"{name} cannot be read as plain weights" in done.line
-        done = verb("predict", f"checkpoint={tmp_path}/{name}", f"images={tmp_path}")
+        done = cli("predict", f"checkpoint={tmp_path}/{name}", f"images={tmp_path}")
         assert done.code == 1
         assert done.line
         assert not list(tmp_path.rglob("executed.txt"))
 
 
-def test_mistakes(source, verb, tmp_path):
+def test_mistakes(source, cli, tmp_path):
     base = [f"source={source}", f"output={tmp_path}/m.safetensors"]
-    assert "it has no classier_1.bias" in verb("convert", *base, "layout=author/inception_v3").line
-    assert "Did you mean 'benchmark/resnet50'?" in verb("convert", *base, "layout=benchmark/resnet5").line
+    assert "it has no classier_1.bias" in cli("convert", *base, "layout=author/inception_v3").line
+    assert "Did you mean 'benchmark/resnet50'?" in cli("convert", *base, "layout=benchmark/resnet5").line
     names = tmp_path / "names.txt"
     names.write_text("one\ntwo\n")
-    done = verb("convert", *base, "layout=benchmark/resnet50", f"class_names={names}")
+    done = cli("convert", *base, "layout=benchmark/resnet50", f"class_names={names}")
     assert "has 2 names, the checkpoint 7 classes" in done.line
-    done = verb("convert", f"source={source}", f"output={tmp_path}/m.pth", "layout=benchmark/resnet50")
+    done = cli("convert", f"source={source}", f"output={tmp_path}/m.pth", "layout=benchmark/resnet50")
     assert "name a .safetensors file" in done.line
     for half in ("threshold=0.2", "score_map=attention"):
         assert (
             "give both score_map= and threshold=, or neither"
-            in verb("convert", *base, "layout=benchmark/resnet50", half).line
+            in cli("convert", *base, "layout=benchmark/resnet50", half).line
         )
-    done = verb("convert", f"source={tmp_path}/no.pth", f"output={tmp_path}/m.safetensors", "layout=benchmark/vgg16")
+    done = cli("convert", f"source={tmp_path}/no.pth", f"output={tmp_path}/m.safetensors", "layout=benchmark/vgg16")
     assert "no.pth does not exist" in done.line
     assert set(LAYOUTS) == {"author/inception_v3", "benchmark/inception_v3", "benchmark/vgg16", "benchmark/resnet50"}

@@ -191,7 +191,7 @@ def test_all_of_cub_20_through_everything_and_as_a_folder_with_coco_boxes(tmp_pa
     assert numbers["cub"] == numbers["folder"]
 
 
-def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
+def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(cli, tmp_path):
     root = write_folder(tmp_path / "photos", "csv")
     (root / "train/cat/0.jpg").write_bytes(b"")
     photo = root / "test/dog/1.jpg"
@@ -201,17 +201,17 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
     lines[5] = "train/dog/0.jpg,10,10,5,20"
     boxes.write_text("\n".join(lines) + "\n")
     words = ["dataset=folder", f"dataset.root={root}", "dataset.reader.boxes=boxes.csv"]
-    outcome = verb("prepare", *words)
+    outcome = cli("prepare", *words)
     assert outcome.code == 1
     for text in (
-        "cat/0.jpg is no readable photo",
+        "cat/0.jpg is not a readable photo",
         "dog/1.jpg is broken",
         "boxes.csv, line 6: the box 10, 10, 5, 20 ends",
     ):
         assert text in outcome.err
     assert "3 findings" in outcome.line
     assert "quarantine=true" in outcome.line
-    outcome = verb("prepare", *words, "quarantine=true")
+    outcome = cli("prepare", *words, "quarantine=true")
     assert outcome.code == 0, outcome.err
     assert "12 test images" not in outcome.err
     prepared = prepare(compose("prepare", [*words, f"output_dir={tmp_path}"]))
@@ -220,7 +220,7 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(verb, tmp_path):
 
 
 @pytest.mark.parametrize("shards", ["false", "true"])
-def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used(verb, tmp_path, monkeypatch, shards):
+def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used(cli, tmp_path, monkeypatch, shards):
     import errno
     import os
 
@@ -232,12 +232,12 @@ def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used
 
     monkeypatch.setenv("SPG_LIGHTNING_CACHE", str(tmp_path / "cache"))
     if shards == "true":
-        assert verb("prepare", *words[:2]).code == 0  # the index is whole, what fails are the shards
+        assert cli("prepare", *words[:2]).code == 0  # the index is whole, what fails are the shards
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         if shards == "true":
             patch.setattr("spg_lightning.data.index.cached_reader.write_index", lambda *_: None)
-        outcome = verb("prepare", *words)
+        outcome = cli("prepare", *words)
     assert outcome.code == 1
     assert "No space left on device" in outcome.line
     assert {path.name[:6] for path in (root / ".spg_lightning").iterdir()} == (
@@ -246,7 +246,7 @@ def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used
     assert (read_cub_and_val(str(root), None, None).train.origin is None) == (shards == "false")
 
 
-def test_prepare_extracts_an_archive_and_compares_with_what_is_published(verb, tmp_path):
+def test_prepare_extracts_an_archive_and_compares_with_what_is_published(cli, tmp_path):
     import tarfile
 
     write_cub(tmp_path / "CUB_200_2011")
@@ -254,14 +254,14 @@ def test_prepare_extracts_an_archive_and_compares_with_what_is_published(verb, t
         archive.add(tmp_path / "CUB_200_2011", "CUB_200_2011")
     root = tmp_path / "data" / "CUB_200_2011"
     words = ["dataset=cub", f"dataset.root={root}", f"archive={tmp_path / 'cub.tgz'}"]
-    outcome = verb("prepare", *words)
+    outcome = cli("prepare", *words)
     assert outcome.code == 0, outcome.err
     assert "12 train photos, published are 5994" in outcome.err
     assert "12 train, 12 test images of 3 classes" in outcome.err
-    assert "is there already" in verb("prepare", *words).line
+    assert "is there already" in cli("prepare", *words).line
 
 
-def test_prepare_without_data_says_where_to_get_them(verb):
-    line = verb("prepare", "dataset=ilsvrc").line
+def test_prepare_without_data_says_where_to_get_them(cli):
+    line = cli("prepare", "dataset=ilsvrc").line
     for words in ("dataset.root=data/ILSVRC", "Get it from", "160 GB", "non-commercial"):
         assert words in line

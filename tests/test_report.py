@@ -39,8 +39,8 @@ class Links(HTMLParser):
         self.text += data
 
 
-def test_files(verb, runs):
-    done = verb("report", f"runs={runs}")
+def test_files(cli, runs):
+    done = cli("report", f"runs={runs}")
     assert done.code == 0, done.err
     assert "SPG-plain" in done.out
     page = (runs / "report.html").read_text()
@@ -69,8 +69,8 @@ def test_files(verb, runs):
     assert "| SPG | SPG paper, table 2 |" in table
 
 
-def test_every_number_is_a_row(verb, runs):
-    assert verb("report", f"runs={runs}").code == 0
+def test_every_number_is_a_row(cli, runs):
+    assert cli("report", f"runs={runs}").code == 0
     rows = list(csv.DictReader((runs / "results.csv").open()))
     ours = [r for r in rows if r["run"] == "deeper/plain-1" and r["split"] == "test"]
     by_key = {(r["score_map"], r["metric"]): r for r in ours}
@@ -83,13 +83,13 @@ def test_every_number_is_a_row(verb, runs):
     assert by_key["", "floor_whole_gt_known_error"]["value"] == "80.0"
 
 
-def test_a_report_of_a_reported_folder_is_the_same(verb, runs):
-    written = [(verb("report", f"runs={runs}").code, (runs / "results.csv").read_text()) for _ in range(2)]
+def test_a_report_of_a_reported_folder_is_the_same(cli, runs):
+    written = [(cli("report", f"runs={runs}").code, (runs / "results.csv").read_text()) for _ in range(2)]
     assert written[0] == written[1]
 
 
-def test_options(verb, runs, tmp_path):
-    done = verb(
+def test_options(cli, runs, tmp_path):
+    done = cli(
         "report", f"runs={runs}", f"output_dir={tmp_path / 'out'}", "reference=SPG-plain", "per_map=true", "photos=1",
         "score_map=attention", "metric=pxap",
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_names_are_escaped(tmp_path):
     assert "stem.weights=<script>alert('$1')</script>" in found.text
 
 
-def test_unfinished_and_foreign_folders_are_not_fatal(verb, runs):
+def test_unfinished_and_foreign_folders_are_not_fatal(cli, runs):
     for name, missing in (("cut", ["metrics.json"]), ("started", ["metrics.json", "provenance.json"])):
         folder = write_run(runs / name, config_of(), 9, 50.0)
         for file in missing:
@@ -163,7 +163,7 @@ def test_unfinished_and_foreign_folders_are_not_fatal(verb, runs):
     no_config = write_run(runs / "maps", config_of(), 7, 50.0)
     (no_config / "config.yaml").unlink()
     write_run(runs / "spg-0" / "wandb" / "files", config_of(), 6, 50.0)
-    done = verb("report", f"runs={runs}")
+    done = cli("report", f"runs={runs}")
     assert done.code == 0, done.err
     page = Links((runs / "report.html").read_text()).text
     assert "2 variants, 4 runs" in page
@@ -198,40 +198,40 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_run_is_left_out_by_name_and_the_others_are_shown(verb, runs, name):
+def test_a_damaged_run_is_left_out_by_name_and_the_others_are_shown(cli, runs, name):
     file, text, line = DAMAGES[name]
     (runs / "spg-0" / file).write_text(text)
-    done = verb("report", f"runs={runs}")
+    done = cli("report", f"runs={runs}")
     assert done.code == 0, done.err
     assert line in done.out
     assert line in Links((runs / "report.html").read_text()).text
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes(verb, runs, name):
+def test_mistakes(cli, runs, name):
     spoil, words, expected = MISTAKES[name]
     spoil(runs)
-    outcome = verb("report", f"runs={runs}", *words)
+    outcome = cli("report", f"runs={runs}", *words)
     assert outcome.code == 1
     for part in expected:
         assert part in outcome.line
     assert not (runs / "report.html").exists()
 
 
-def test_what_is_needed_is_said(verb, tmp_path):
-    assert "runs=... is needed" in verb("report").line
+def test_what_is_needed_is_said(cli, tmp_path):
+    assert "runs=... is needed" in cli("report").line
     (tmp_path / "empty").mkdir()
-    assert "holds no finished run: no folder with provenance.json" in verb("report", f"runs={tmp_path / 'empty'}").line
+    assert "holds no finished run: no folder with provenance.json" in cli("report", f"runs={tmp_path / 'empty'}").line
     folder = write_run(tmp_path / "one" / "cut", config_of(), 0, 30.0)
     (folder / "metrics.json").unlink()
     assert (
         "holds no finished run (cut: unfinished, metrics.json missing)"
-        in verb("report", f"runs={tmp_path / 'one'}").line
+        in cli("report", f"runs={tmp_path / 'one'}").line
     )
 
 
-def test_a_runs_own_report_is_not_overwritten(verb, runs, tmp_path):
-    outcome = verb("report", f"runs={runs / 'spg-0'}")
+def test_a_runs_own_report_is_not_overwritten(cli, runs, tmp_path):
+    outcome = cli("report", f"runs={runs / 'spg-0'}")
     assert "is a run's own folder" in outcome.line
-    done = verb("report", f"runs={runs / 'spg-0'}", f"output_dir={tmp_path / 'out'}")
+    done = cli("report", f"runs={runs / 'spg-0'}", f"output_dir={tmp_path / 'out'}")
     assert done.code == 0, done.err

@@ -197,9 +197,9 @@ def test_wandb_off_line(tiny_run, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_inception_trains_two_steps_on_cub(tiny_run, verb):
+def test_inception_trains_two_steps_on_cub(tiny_run, cli):
     _, data = tiny_run
-    outcome = verb(
+    outcome = cli(
         "train", "stem=inception_v3", "dataset=cub", f"dataset.root={data}", "trainer.max_steps=2", "stem.weights=none",
         "dataset.batch_size=2", "data.num_workers=0", "gallery_images=1",
     )  # fmt: skip

@@ -16,11 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from compare import columns_of, run
+from sheets import Column, write_comparison
 
 from spg_lightning import Localizer, build_data, compose, evaluate, report
 from spg_lightning.comparison.summary import METRICS
 from spg_lightning.comparison.variants import TITLES
-from spg_lightning.reporting.side_by_side import Column, write_comparison
 from spg_lightning.reporting.tables import FLOORS
 from spg_lightning.score_maps import SCORE_MAPS
 

@@ -1,10 +1,16 @@
-"""The verb `benchmark`: times of training steps, evaluation and input on this machine, in one run."""
+"""Time training steps, evaluation and input on this machine, in one run. Values given as lists are measured in turns.
 
+python experiments/speed/benchmark.py                                           # EfficientNet-Lite0, batch 8
+python experiments/speed/benchmark.py --stem inception_v3 vgg16 --batch-size 1 8 --parts train
+python experiments/speed/benchmark.py --parts input -- dataset=cub dataset.root=data/CUB_200_2011
+"""
+
+import argparse
 import csv
 import itertools
 import logging
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,27 +18,25 @@ from statistics import quantiles
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from step_timing import (
     PRECISIONS,
-    alone,
     evaluation,
     first_calls,
     matmul_rate,
     peak_memory,
     photos,
+    run_in_subprocess,
     seconds,
-    taking_turns,
+    time_interleaved,
     training,
 )
 
 from spg_lightning.callbacks.throughput import step_flops
 from spg_lightning.config.build import build_data, build_module, build_network
 from spg_lightning.config.compose import compose
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule
 from spg_lightning.utils.device import device_of, has_native_bf16
@@ -91,7 +95,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What the verb gives: the rows, and what they were measured on."""
+    """The rows, and the machine that they were measured on."""
 
     rows: tuple[Row, ...]
     facts: dict[str, Any]
@@ -115,40 +119,60 @@ class Case:
         return f"{self.precision}{', compiled' if self.compile else ''}"
 
 
-def benchmark(cfg: DictConfig) -> Benchmark:
-    """Measure what `cfg` (`conf/benchmark.yaml`) names; table.md, results.csv and facts.json go to `cfg.output_dir`.
+def benchmark(args: argparse.Namespace) -> Benchmark:
+    """Measure the cases of the arguments; table.md, results.csv and facts.json go to `args.output`.
 
     Raises:
-        UserError: a choice that does not exist.
+        UserError: a stem or device that does not exist.
     """
-    check_ranges(cfg)
     configure_logging()
-    started, device = datetime.now(UTC), device_of(str(cfg.accelerator))
-    parts, precisions = _listed(cfg.parts), _precisions(cfg.precision, device)
-    for key, given, known in (("parts", parts, PARTS), ("precision", precisions, tuple(PRECISIONS))):
-        if unknown := [word for word in given if word not in known]:
-            raise UserError(f"{key}={unknown[0]}: choose from {', '.join(known)}")
+    started, device = datetime.now(UTC), device_of(args.accelerator)
+    precisions = args.precision or (list(PRECISIONS) if has_native_bf16(device) else ["32-true"])
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # as trainer=gpu has it
-    rates = {name: matmul_rate(device, PRECISIONS[name]) for name in precisions} if "train" in parts else {}
+        torch.backends.cudnn.benchmark = True  # as in trainer=gpu
+    rates = {name: matmul_rate(device, PRECISIONS[name]) for name in precisions} if "train" in args.parts else {}
     for name, rate in rates.items():
         log.info("matrix product, %s: %.4g GFLOP/s", name, rate / 1e9)
     rows: list[Row] = []
-    steps = int(cfg.steps) if cfg.steps != "auto" else 1 if device.type == "cpu" else 10
-    for stem, batch in itertools.product(_listed(cfg.stem), map(int, _listed(cfg.batch_size))):
+    steps = args.steps or (1 if device.type == "cpu" else 10)
+    for stem, batch in itertools.product(args.stem, args.batch_size):
         cases = [
-            Case(stem, batch, precision, compiled, cfg.size, cfg.num_classes, tuple(cfg.overrides))
+            Case(stem, batch, precision, compiled, args.size, args.num_classes, tuple(args.overrides))
             for precision in precisions
-            for compiled in _flags(cfg.compile)
+            for compiled in ([False, True] if args.compile else [False])
         ]
         log.info("%s, batch %d: %s", stem, batch, "; ".join(case.name for case in cases))
-        rows += _measure(cases, [part for part in parts if part != "input"], cfg, steps, device, rates)
-        if "input" in parts:
-            rows.append(_input(cases[0], cfg, steps))
+        rows += _measure(cases, [part for part in args.parts if part != "input"], args, steps, device, rates)
+        if "input" in args.parts:
+            rows.append(_input(cases[0], args, steps))
         found = Benchmark(tuple(rows), facts_of(device, rates, started))
-        write(Path(cfg.output_dir), found)  # each time: what was measured outlives a limit of time
+        write(args.output, found)  # each time, so that the results survive a time limit
     show(found)
     return found
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="input: batches of the data set")
+    parser.add_argument("--stem", nargs="+", default=["efficientnet_lite0"], help="choices of train's group")
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[8])
+    parser.add_argument(
+        "--precision", nargs="+", choices=list(PRECISIONS), help="default: all with native instructions"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="also with torch.compile, whose first call takes minutes"
+    )
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--num-classes", type=int, default=200)
+    parser.add_argument("--warmup", type=int, default=1, help="untimed batches of each case, after the first")
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--steps", type=int, help="batches in a row; default: 1 on the CPU, 10 on a GPU")
+    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "gpu"])
+    parser.add_argument("--num-workers", type=int, default=0, help="loader processes of the input")
+    parser.add_argument("overrides", nargs="*", help="after --: overrides of train")
+    return parser.parse_args(words)
 
 
 def facts_of(device: torch.device, rates: dict[str, float], started: datetime) -> dict[str, Any]:
@@ -183,7 +207,12 @@ def train_memory(case: Case) -> float | None:
 
 
 def _measure(
-    cases: list[Case], parts: list[str], cfg: DictConfig, steps: int, device: torch.device, rates: dict[str, float]
+    cases: list[Case],
+    parts: list[str],
+    args: argparse.Namespace,
+    steps: int,
+    device: torch.device,
+    rates: dict[str, float],
 ) -> Iterable[Row]:
     if not parts:
         return
@@ -198,21 +227,25 @@ def _measure(
             for case in used
         }
         first = first_calls(calls, device)
-        took = taking_turns({name: calls[name] for name in first}, device, cfg.warmup, cfg.repeats, steps)
+        took = time_interleaved({name: calls[name] for name in first}, device, args.warmup, args.repeats, steps)
         used = [case for case in used if case.name in first]
         for case in used:
             of = summary(took[case.name], took[used[0].name], case.batch)
-            told: dict[str, Any] = {"first_s": first[case.name], **of}
+            values: dict[str, Any] = {"first_s": first[case.name], **of}
             if part == "train":
-                held = peak_memory(calls[case.name], device) if device.type == "cuda" else alone(train_memory, case)
+                held = (
+                    peak_memory(calls[case.name], device)
+                    if device.type == "cuda"
+                    else run_in_subprocess(train_memory, case)
+                )
                 flops = step_flops(modules[case], case.batch, case.size)
-                told |= {
+                values |= {
                     "memory_mb": None if held is None else held / 1e6 / case.batch,
                     "gflops": flops / 1e9 / case.batch,
-                    "matmul_share": flops / told["median_s"] / rates[case.precision],
+                    "matmul_share": flops / values["median_s"] / rates[case.precision],
                 }
             compiled = case.compile and part == "train"
-            yield Row(part, case.stem, case.batch, case.precision, compiled, len(took[case.name]), **told)
+            yield Row(part, case.stem, case.batch, case.precision, compiled, len(took[case.name]), **values)
 
 
 def summary(took: list[float], reference: list[float], batch: int) -> dict[str, float]:
@@ -226,21 +259,21 @@ def summary(took: list[float], reference: list[float], batch: int) -> dict[str, 
     }  # fmt: skip
 
 
-def _input(case: Case, cfg: DictConfig, steps: int) -> Row:
+def _input(case: Case, args: argparse.Namespace, steps: int) -> Row:
     """Time training batches of the data set that the overrides name: read, decoded, transformed."""
     run = compose(
         "train",
         [f"stem={case.stem}", *case.overrides, f"dataset.batch_size={case.batch}", f"dataset.crop={case.size}",
-         f"dataset.resize={max(case.size, round(case.size * 8 / 7))}", f"data.num_workers={cfg.num_workers}",
+         f"dataset.resize={max(case.size, round(case.size * 8 / 7))}", f"data.num_workers={args.num_workers}",
          "output_dir=unused"],
     )  # fmt: skip
     data = build_data(run)
     data.prepare_data()
     data.setup()
     batches = itertools.chain.from_iterable(itertools.repeat(data.train_dataloader()))
-    for _ in range(1 + cfg.warmup):
+    for _ in range(1 + args.warmup):
         next(batches)
-    took = [seconds(lambda: next(batches), torch.device("cpu"), steps) for _ in range(cfg.repeats)]
+    took = [seconds(lambda: next(batches), torch.device("cpu"), steps) for _ in range(args.repeats)]
     of = summary(took, took, case.batch) | {"ratio": None, "best_ratio": None}
     return Row("input", run.dataset.name, case.batch, "-", False, len(took), **of)  # type: ignore[arg-type]
 
@@ -263,8 +296,8 @@ def write(folder: Path, found: Benchmark) -> None:
     lines = [title(found), "", _markdown(COLUMNS.values()), _markdown(["---"] * len(COLUMNS)), *map(_markdown, cells)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
-        told = {"commit": facts["commit"], "machine": facts["machine"], "torch": facts["versions"]["torch"]}
-        rows = [asdict(row) | told for row in found.rows]
+        machine = {"commit": facts["commit"], "machine": facts["machine"], "torch": facts["versions"]["torch"]}
+        rows = [asdict(row) | machine for row in found.rows]
         writer = csv.DictWriter(file, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
@@ -306,15 +339,12 @@ def _markdown(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _listed(value: Any) -> list[str]:
-    return [str(entry) for entry in (value if OmegaConf.is_list(value) else [value])]
+def main() -> None:
+    try:
+        benchmark(arguments())
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
-def _precisions(value: Any, device: torch.device) -> list[str]:
-    if value == "auto":
-        return list(PRECISIONS) if has_native_bf16(device) else ["32-true"]
-    return _listed(value)
-
-
-def _flags(value: Any) -> list[bool]:
-    return [bool(entry) for entry in (value if OmegaConf.is_list(value) else [value])]
+if __name__ == "__main__":
+    main()

@@ -103,9 +103,9 @@ def main():
         writer.writerow(["step", *COLUMNS])
         overrides = ("stem=inception_v3", "stem.weights=none")
         for step, row in enumerate(differences(overrides, torch.float32, 224, 8, args.steps, 200), 1):
-            told = [f"{value:.1e}" for value in row]
-            writer.writerow([step, *told])
-            print("| " + " | ".join([str(step), *told]) + " |", flush=True)
+            cells = [f"{value:.1e}" for value in row]
+            writer.writerow([step, *cells])
+            print("| " + " | ".join([str(step), *cells]) + " |", flush=True)
 
 
 if __name__ == "__main__":

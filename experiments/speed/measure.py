@@ -3,7 +3,7 @@
     python experiments/speed/measure.py --output experiments/speed                       (Inception-v3, batch 8, 224)
     python experiments/speed/measure.py --output runs/speed --batch 64 128 --compile --steps 10 --repeats 9     (a GPU)
 
-Writes table.md, results.csv and facts.json. The timing is the verb `benchmark`'s.
+Writes table.md, results.csv and facts.json. Times as `benchmark.py` does.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from benchmark import Benchmark, Case, Row, facts_of, module_of, show, summary, 
 from plain_step import PlainStep
 from step_timing import (
     PRECISIONS,
-    alone,
     first_calls,
     matmul_rate,
     peak_memory,
     photos,
-    taking_turns,
+    run_in_subprocess,
+    time_interleaved,
     training,
 )
 
@@ -94,7 +94,7 @@ def measure(args, batch, device, rates):
     calls = {name: call_of(name, case, device) for name, case in cases.items()}
     first = first_calls(calls, device)
     calls = {name: calls[name] for name in first}
-    took = taking_turns(calls, device, args.warmup, args.repeats, args.steps)
+    took = time_interleaved(calls, device, args.warmup, args.repeats, args.steps)
     held = {}
     if device.type == "cuda":
         held = {name: peak_memory(call, device) for name, call in calls.items()}
@@ -102,7 +102,7 @@ def measure(args, batch, device, rates):
     flops = step_flops(module_of(base), batch, 224)
     for name in first:
         case = cases[name]
-        memory = held.get(name) or alone(memory_alone, name, case)
+        memory = held.get(name) or run_in_subprocess(memory_alone, name, case)
         of = summary(took[name], took[next(iter(first))], batch)
         yield Row(
             "train", case.stem, batch, case.precision if name == case.name else name, case.compile, args.repeats, **of,

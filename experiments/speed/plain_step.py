@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torchvision.models.inception import InceptionA, InceptionC
 
 IGNORED = 255.0
-FEW, SHARE = 30, 0.7  # an image with fewer foreground pixels gets 0.7 * its maximum as threshold
+FEW, FRACTION = 30, 0.7  # an image with fewer foreground pixels gets 0.7 * its maximum as threshold
 
 
 class PlainStep:
@@ -33,7 +33,7 @@ class PlainStep:
     Args:
         network: an `SPGNetwork` with the branches B1, B2 and C, whose B2 reads A2's last block's input; float32, made contiguous.
         optimizer: network -> SGD, whose groups are kept.
-        thresholds: (high, low) for the masks that teach b2, b1 and c.
+        thresholds: (high, low) for the masks of b2, b1 and c.
     """
 
     def __init__(self, network, optimizer, thresholds):
@@ -112,7 +112,7 @@ def mask_of(maps, high, low):
     for i in range(len(maps)):
         foreground = maps[i] > high
         if foreground.float().sum().item() < FEW:
-            foreground = maps[i] > maps[i].max() * SHARE
+            foreground = maps[i] > maps[i].max() * FRACTION
         mask[i][foreground] = 1.0
     mask[maps < low] = 0.0
     return mask
@@ -120,7 +120,7 @@ def mask_of(maps, high, low):
 
 def saliency_loss(logits, mask):
     """Return the binary cross-entropy, mean over the pixels that are not ignored."""
-    taught = mask.view(-1) < IGNORED
-    if not taught.any():
+    valid = mask.view(-1) < IGNORED
+    if not valid.any():
         return 0 * logits.sum()
-    return F.binary_cross_entropy_with_logits(logits.reshape(-1)[taught], mask.view(-1)[taught])
+    return F.binary_cross_entropy_with_logits(logits.reshape(-1)[valid], mask.view(-1)[valid])

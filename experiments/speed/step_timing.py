@@ -1,4 +1,4 @@
-"""Fair times: what is compared takes turns in one run; memory is measured alone."""
+"""Fair times: compared calls take turns in one run; memory is measured in a process of its own."""
 
 import ctypes
 import gc
@@ -46,10 +46,10 @@ def seconds(call: Call, device: torch.device, times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def taking_turns(
+def time_interleaved(
     calls: Mapping[str, Call], device: torch.device, warmup: int, repeats: int, times: int
 ) -> dict[str, list[float]]:
-    """Time several calls in turns, so that a busy machine is as busy for each.
+    """Time several calls in turns, so that load on the machine affects all of them alike.
 
     Args:
         calls: what to time, by name.
@@ -162,7 +162,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, repeats: int = 9) -> f
     warmup, times = (2, 1) if device.type == "cpu" else (int(0.5 / seconds(products["product"][0], device, 20)), 20)
     with rounding_as_convolutions() if device.type == "cuda" else nullcontext():
         calls = {name: call for name, (call, _) in products.items()}
-        took = taking_turns(calls, device, warmup, repeats, times)
+        took = time_interleaved(calls, device, warmup, repeats, times)
     return max(operations / median(took[name]) for name, (_, operations) in products.items())
 
 
@@ -194,7 +194,7 @@ def _kilobytes(field: str) -> int:
     return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
 
 
-def alone(function: Callable[..., float | None], *arguments: object) -> float | None:
+def run_in_subprocess(function: Callable[..., float | None], *arguments: object) -> float | None:
     """Return what a function gives in a new process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

@@ -66,14 +66,14 @@ def workspace(entity: str, project: str, score_map: str) -> Any:
             *(over_threshold(score_map, f"iou{iou}", f"{score_map}: IoU {iou}, any contour, %") for iou in IOUS),
         ],
         "Photos": [
-            wr.MediaBrowser(title="Boxes, and the masks that teach", media_keys=["test/gallery"], num_columns=4),
+            wr.MediaBrowser(title="Boxes and masks", media_keys=["test/gallery"], num_columns=4),
             wr.WeavePanelSummaryTable(table_name="test/photos"),
         ],
         "Training": [
             *(lines(f"Loss: {name}", f"train/loss_{name}") for name in LOSSES),
             lines("GT-known error on val, best threshold, %", "val/gt_known_error"),
         ],
-        "Masks that teach B2, B1 and C: share of pixels": [
+        "Masks of B2, B1 and C: fraction of pixels": [
             lines(f"{name.upper()}: {kind}", f"train/mask_{name}/{kind}", range_y=(0, 1))
             for name in ("b2", "b1", "c")
             for kind in KINDS

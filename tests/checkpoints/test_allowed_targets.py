@@ -93,7 +93,7 @@ def test_an_interpolation_is_refused_unresolved():
 
 
 @pytest.mark.parametrize("key", FOREIGN)
-def test_a_checkpoint_that_names_a_foreign_target_is_refused(tiny_run, verb, tmp_path, key):
+def test_a_checkpoint_that_names_a_foreign_target_is_refused(tiny_run, cli, tmp_path, key):
     precious, evil = tmp_path / "precious.txt", tmp_path / "evil.ckpt"
     precious.write_text("of the user")
     checkpoint = torch.load(tiny_run[0].checkpoint, weights_only=True)
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_names_a_foreign_target_is_refused(tiny_run, verb, tmp
     OmegaConf.update(config, key, node, merge=False)
     checkpoint["spg_lightning"]["config"] = OmegaConf.to_container(config)
     torch.save(checkpoint, evil)
-    outcome = verb("evaluate", f"checkpoint={evil}", f"output_dir={tmp_path / 'out'}", "num_workers=0")
+    outcome = cli("evaluate", f"checkpoint={evil}", f"output_dir={tmp_path / 'out'}", "num_workers=0")
     assert outcome.code == 1
     assert f"would construct {FOREIGN[key]}" in outcome.line
     assert precious.read_text() == "of the user"

@@ -152,10 +152,10 @@ def test_a_run_restarted_before_it_had_begun(cub, whole, tmp_path, monkeypatch):
     assert_same(second, whole)
 
 
-def test_a_restarted_run_needs_a_folder_of_its_own(verb, monkeypatch):
+def test_a_restarted_run_needs_a_folder_of_its_own(cli, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
-    assert verb("train", "--cfg", "job").code == 0, "nothing is run"
-    outcome = verb("train")
+    assert cli("train", "--cfg", "job").code == 0, "nothing is run"
+    outcome = cli("train")
     assert outcome.code == 1
     assert outcome.err.startswith("error: Slurm or torchrun restarted this run, but its folder was named after")
 

@@ -56,5 +56,5 @@ def test_every_problem_is_listed(published):
 def test_unknown_layouts_and_things_that_are_no_state_dict():
     with pytest.raises(UserError, match="Did you mean 'author/inception_v3'"):
         import_published({}, "authors/inception_v3", 7, 28)
-    with pytest.raises(UserError, match="no state dict"):
+    with pytest.raises(UserError, match="not a state dict"):
         import_published({"state_dict": [1, 2]}, "author/inception_v3", 7, 28)

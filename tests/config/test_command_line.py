@@ -10,13 +10,13 @@ from tests.conftest import TINY
 from tests.trees import replace_line, write_cub
 
 OVERRIDES = {
-    "unknown key": (["optimizer.learning_rate=1"], ["optimizer.learning_rate is no key"]),
+    "unknown key": (["optimizer.learning_rate=1"], ["optimizer.learning_rate is not a key"]),
     "misspelt key": (
         ["optimizer.momentun=0.5"],
-        ["optimizer.momentun is no key", "Did you mean 'optimizer.momentum'?"],
+        ["optimizer.momentun is not a key", "Did you mean 'optimizer.momentum'?"],
     ),
-    "key in the wrong place": (["max_epochs=3"], ["max_epochs is no key", ".max_epochs'?"]),
-    "misspelt group": (["metod=spg"], ["metod is no key", "Did you mean 'method'?"]),
+    "key in the wrong place": (["max_epochs=3"], ["max_epochs is not a key", ".max_epochs'?"]),
+    "misspelt group": (["metod=spg"], ["metod is not a key", "Did you mean 'method'?"]),
     "unknown choice": (["stem=inception_v2"], ["stem=inception_v2 does not exist", "Did you mean 'inception_v3'?"]),
     "unknown choice in a sweep": (["-m", "method=sgp,spg_plain"], ["method=sgp does not exist", "'spg'"]),
     "not an override": (["trainer.max_steps==", "x=[1"], ["cannot read an override"]),
@@ -42,19 +42,19 @@ def cub(tmp_path):
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_overrides(verb, cub, name):
+def test_overrides(cli, cub, name):
     if name == "no GPU" and torch.accelerator.is_available():
         pytest.skip("there is one")
     wrong, expected = OVERRIDES[name]
     tiny = [t for t in TINY if t.split("=")[0] not in {w.split("=")[0] for w in wrong}]
-    outcome = verb("train", *tiny, f"dataset.root={cub}", "trainer.max_steps=1", *wrong)
+    outcome = cli("train", *tiny, f"dataset.root={cub}", "trainer.max_steps=1", *wrong)
     assert outcome.code == 1
     for words in expected:
         assert words in outcome.line
 
 
-def test_cub_without_data_says_what_to_put_where(verb):
-    outcome = verb("train", "stem=inception_v3", "dataset=cub", "stem.weights=none")
+def test_cub_without_data_says_what_to_put_where(cli):
+    outcome = cli("train", "stem=inception_v3", "dataset=cub", "stem.weights=none")
     assert outcome.code == 1
     for words in ("data/CUB_200_2011", "images.txt", "is missing", "dataset.root"):
         assert words in outcome.line
@@ -67,15 +67,18 @@ DATA = {
     "negative size": (lambda f: replace_line(f / "bounding_boxes.txt", "4 ", "4 5 5 -4 10"), "width=-4"),
     "label out of range": (lambda f: replace_line(f / "image_class_labels.txt", "4 ", "4 7"), "image 4 has class 7"),
     "photo missing": (lambda f: (f / "images/001.Class_0/Photo_3.jpg").unlink(), "Photo_3.jpg is missing"),
-    "photo broken": (lambda f: (f / "images/001.Class_0/Photo_3.jpg").write_bytes(b"x"), "Photo_3.jpg is no readable"),
+    "photo broken": (
+        lambda f: (f / "images/001.Class_0/Photo_3.jpg").write_bytes(b"x"),
+        "Photo_3.jpg is not a readable",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data(verb, cub, name):
+def test_data(cli, cub, name):
     spoil, expected = DATA[name]
     spoil(cub)
-    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_steps=1")
+    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_steps=1")
     assert outcome.code == 1
     assert expected in outcome.line
 
@@ -86,22 +89,22 @@ def truncate(folder):
         photo.write_bytes(photo.read_bytes()[:-300])
 
 
-def test_training_survives_a_broken_photo_and_names_it(verb, cub):
+def test_training_survives_a_broken_photo_and_names_it(cli, cub):
     truncate(cub)
-    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
+    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
     assert "Photo_3.jpg is broken" in outcome.err
     assert "of 11 images" in outcome.out  # of 12 test images
 
 
-def test_training_stops_at_a_broken_photo_if_asked(verb, cub):
+def test_training_stops_at_a_broken_photo_if_asked(cli, cub):
     truncate(cub)
-    outcome = verb("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2", "data.on_corrupt_image=error")
+    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2", "data.on_corrupt_image=error")
     assert outcome.code == 1
     assert "is broken" in outcome.line
 
 
-def test_a_checkpoint_that_is_none(verb, tmp_path):
+def test_a_checkpoint_that_is_none(cli, tmp_path):
     (tmp_path / "text.ckpt").write_text("hello")
     torch.save({"state_dict": {"x": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
     for file, words in (
@@ -110,26 +113,26 @@ def test_a_checkpoint_that_is_none(verb, tmp_path):
         ("none.ckpt", "no such file"),
     ):
         for name, more in (("evaluate", []), ("predict", ["images=."])):
-            outcome = verb(name, f"checkpoint={tmp_path / file}", *more)
+            outcome = cli(name, f"checkpoint={tmp_path / file}", *more)
             assert outcome.code == 1
             assert file in outcome.line
             assert words in outcome.line
 
 
-def test_what_is_needed_is_said(verb):
-    assert "checkpoint=... is needed" in verb("predict").line
-    assert "images=... is needed" in verb("predict", "checkpoint=x.ckpt").line
+def test_what_is_needed_is_said(cli):
+    assert "checkpoint=... is needed" in cli("predict").line
+    assert "images=... is needed" in cli("predict", "checkpoint=x.ckpt").line
 
 
-def test_debug_shows_the_traceback(verb):
-    outcome = verb("train", "dataset=cub", "debug=true", "stem.weights=none")
+def test_debug_shows_the_traceback(cli):
+    outcome = cli("train", "dataset=cub", "debug=true", "stem.weights=none")
     assert outcome.code == 1
     assert "Traceback" in outcome.err
 
 
-def test_our_own_mistakes_keep_their_traceback(verb, monkeypatch):
+def test_our_own_mistakes_keep_their_traceback(cli, monkeypatch):
     monkeypatch.setattr("spg_lightning.config.build.build_data", lambda cfg: 1 / 0)
-    outcome = verb("train", *TINY)
+    outcome = cli("train", *TINY)
     assert outcome.code == 1
     assert "ZeroDivisionError" in outcome.err
 

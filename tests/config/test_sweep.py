@@ -128,9 +128,9 @@ def no_seed_1(cfg):
     return 50.0 + cfg.seed
 
 
-def test_a_failed_job_is_named_and_the_others_run(verb, pretend):
+def test_a_failed_job_is_named_and_the_others_run(cli, pretend):
     ran = pretend(no_seed_1)
-    outcome = verb("train", "-m", "seed=0,1,2")
+    outcome = cli("train", "-m", "seed=0,1,2")
     assert outcome.code == 1
     assert [cfg.seed for cfg in ran] == [0, 1, 2]
     assert "2 trained, 0 finished before, 1 failed" in outcome.err
@@ -143,12 +143,12 @@ def test_a_failed_job_is_named_and_the_others_run(verb, pretend):
 
     ran.clear()
     pretend(lambda cfg: 0.0)
-    again = verb("train", "seed=0,1,2,3", "-m")
+    again = cli("train", "seed=0,1,2,3", "-m")
     assert again.code == 0
     assert "seed-0: finished before, skipped" in again.err
 
 
-def test_a_sweep_of_one_run_leaves_its_folder_to_it(verb, pretend, tmp_path):
+def test_a_sweep_of_one_run_leaves_its_folder_to_it(cli, pretend, tmp_path):
     """With nothing swept the only job's folder is the sweep's, and the job locks it."""
     locks = []
 
@@ -157,13 +157,13 @@ def test_a_sweep_of_one_run_leaves_its_folder_to_it(verb, pretend, tmp_path):
         return 50.0
 
     pretend(look)
-    outcome = verb("train", "-m", "seed=0", f"output_dir={tmp_path / 'sweep'}")
+    outcome = cli("train", "-m", "seed=0", f"output_dir={tmp_path / 'sweep'}")
     assert outcome.code == 0, outcome.err
     assert locks == [["sweep/.jobs/.lock"]]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
-def test_a_signal_ends_a_sweep_with_a_line(verb, pretend, tmp_path, name):
+def test_a_signal_ends_a_sweep_with_a_line(cli, pretend, tmp_path, name):
     def stop(cfg):
         if cfg.seed == 1:
             os.kill(os.getpid(), getattr(signal, name))
@@ -171,26 +171,26 @@ def test_a_signal_ends_a_sweep_with_a_line(verb, pretend, tmp_path, name):
         return 50.0
 
     pretend(stop)
-    outcome = verb("train", "-m", "seed=0,1,2", f"output_dir={tmp_path / 'sweep'}")
+    outcome = cli("train", "-m", "seed=0,1,2", f"output_dir={tmp_path / 'sweep'}")
     assert outcome.code == 130
     assert outcome.err.splitlines()[-1].startswith("sweep stopped by hand after 1 trained")
 
 
-def test_nothing_of_another_run_is_overwritten(verb, pretend, tmp_path):
+def test_nothing_of_another_run_is_overwritten(cli, pretend, tmp_path):
     pretend(lambda cfg: 0.0)
     there = f"output_dir={tmp_path / 'mine'}"
-    assert verb("train", "-m", "seed=0,1", there).code == 0
+    assert cli("train", "-m", "seed=0,1", there).code == 0
     before = (tmp_path / "mine/seed-0/config.yaml").read_text()
-    outcome = verb("train", "-m", "seed=0,1", there, "method=cam")
+    outcome = cli("train", "-m", "seed=0,1", there, "method=cam")
     assert outcome.code == 1
     assert "0 trained, 0 finished before, 2 failed" in outcome.err
     assert "method.name=spg there, cam here" in outcome.err
     assert (tmp_path / "mine/seed-0/config.yaml").read_text() == before
 
 
-def test_the_ablations_are_the_papers_five_rows(verb, pretend):
+def test_the_ablations_are_the_papers_five_rows(cli, pretend):
     ran = pretend(lambda cfg: 0.0)
-    assert verb("train", "+sweep=ablations", "seed=0").code == 0
+    assert cli("train", "+sweep=ablations", "seed=0").code == 0
     rows = {
         (cfg.method.name, cfg.guidance._target_.rsplit(".", 1)[1], cfg.shared_weights.enabled, "c" in cfg.fuse.branches)
         for cfg in ran
@@ -206,16 +206,16 @@ def test_the_ablations_are_the_papers_five_rows(verb, pretend):
     assert compose_with_hydra("train", ["+sweep=ablations"]).hydra.sweeper.params.seed == "0,1,2"
 
 
-def test_the_grid_of_thresholds_is_legal(verb, pretend):
+def test_the_grid_of_thresholds_is_legal(cli, pretend):
     ran = pretend(lambda cfg: 0.0)
-    assert verb("train", "+sweep=thresholds").code == 0
+    assert cli("train", "+sweep=thresholds").code == 0
     pairs = {(cfg.thresholds.b2.high, cfg.thresholds.b2.low) for cfg in ran}
     assert len(pairs) == len(ran) == 9
     assert (0.7, 0.1) in pairs
     assert all(low < high for high, low in pairs)
 
 
-def test_optuna_minimises_and_survives_a_failed_trial(verb, pretend, tmp_path):
+def test_optuna_minimises_and_survives_a_failed_trial(cli, pretend, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra `sweeps` is not installed")
     import yaml
 
@@ -226,7 +226,7 @@ def test_optuna_minimises_and_survives_a_failed_trial(verb, pretend, tmp_path):
 
     ran = pretend(error)
     command = ("train", "+sweep=optuna", "hydra.sweeper.n_trials=6", f"output_dir={tmp_path / 'search'}")
-    assert verb(*command).code == 1
+    assert cli(*command).code == 1
     found = yaml.safe_load((tmp_path / "search/optimization_results.yaml").read_text())
     highs = [cfg.thresholds.b2.high for k, cfg in enumerate(ran) if k != 1]
     assert len(ran) == 6
@@ -235,19 +235,19 @@ def test_optuna_minimises_and_survives_a_failed_trial(verb, pretend, tmp_path):
 
     ran.clear()
     ran += [None, None]
-    again = verb(*command)  # the sampler proposes the same trials again
+    again = cli(*command)  # the sampler proposes the same trials again
     assert again.code == 0
     assert "1 trained, 5 finished before, 0 failed" in again.err
 
 
-def test_a_search_in_which_all_trials_fail_ends_with_lines(verb, pretend, tmp_path):
+def test_a_search_in_which_all_trials_fail_ends_with_lines(cli, pretend, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra `sweeps` is not installed")
 
     def fail(cfg):
         raise UserError("never")
 
     pretend(fail)
-    outcome = verb("train", "+sweep=optuna", "hydra.sweeper.n_trials=2", f"output_dir={tmp_path / 'search'}")
+    outcome = cli("train", "+sweep=optuna", "hydra.sweeper.n_trials=2", f"output_dir={tmp_path / 'search'}")
     assert outcome.code == 1
     assert "No trials are completed" not in outcome.err
     assert outcome.err.endswith(": never\n")

@@ -12,12 +12,12 @@ NEEDED = {
 }  # fmt: skip
 
 
-def composed(verb, *overrides):
-    return compose(verb, [*NEEDED[verb], "output_dir=x", *overrides])
+def composed(cli, *overrides):
+    return compose(cli, [*NEEDED[cli], "output_dir=x", *overrides])
 
 
 def test_the_defaults_are_in_range_and_every_rule_has_a_key():
-    configs = [composed(verb) for verb in NEEDED]
+    configs = [composed(cli) for cli in NEEDED]
     configs += [
         composed("train", f"schedule={name}", "optimizer=adamw", "+trainer.accumulate_grad_batches=2")
         for name in ("step", "constant")
@@ -28,7 +28,7 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
 
 
 @pytest.mark.parametrize(
-    ("verb", "wrong", "said"),
+    ("cli", "wrong", "said"),
     [
         ("train", "seed=abc", "whole number from 0"),
         ("train", "seed=1.5", "whole number from 0"),
@@ -44,10 +44,10 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("train", "loss.weights.b1=.nan", "a number, 0 or more"),
         ("train", "loss.weights.b1=.inf", "a number, 0 or more"),
         ("train", "trainer.max_epochs=0", "1 or more, or -1, null"),
-        ("train", "trainer.limit_train_batches=0", "a whole number, 1 or more, or a share"),
-        ("train", "trainer.limit_train_batches=1.5", "a whole number, 1 or more, or a share"),
-        ("train", "trainer.limit_val_batches=0", "a whole number, 1 or more, or a share"),
-        ("train", "trainer.limit_test_batches=0", "a whole number, 1 or more, or a share"),
+        ("train", "trainer.limit_train_batches=0", "a whole number, 1 or more, or a fraction"),
+        ("train", "trainer.limit_train_batches=1.5", "a whole number, 1 or more, or a fraction"),
+        ("train", "trainer.limit_val_batches=0", "a whole number, 1 or more, or a fraction"),
+        ("train", "trainer.limit_test_batches=0", "a whole number, 1 or more, or a fraction"),
         ("train", "+trainer.accumulate_grad_batches=0", "1 or more"),
         ("train", "checkpoint_every_steps=often", "1 or more, or auto"),
         ("train", "schedule.warmup_fraction=3", "from 0 to 1"),
@@ -57,9 +57,9 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("benchmark", "batch_size=[1,abc]", "1 or more"),
     ],
 )
-def test_out_of_range(verb, wrong, said):
+def test_out_of_range(cli, wrong, said):
     with pytest.raises(UserError, match=said) as error:
-        check_ranges(composed(verb, *wrong.split()))
+        check_ranges(composed(cli, *wrong.split()))
     assert wrong.split()[-1].removeprefix("+").split("=")[0] in str(error.value)
 
 

@@ -72,9 +72,9 @@ def test_other_commands_have_no_variant():
     assert "variant" not in compose("predict", ["checkpoint=a", "images=b"])
 
 
-def test_the_command_line_writes_the_same_name(verb, tiny_run, tmp_path):
+def test_the_command_line_writes_the_same_name(cli, tiny_run, tmp_path):
     words = [*TINY, f"dataset.root={tiny_run[1]}", "trainer.max_steps=1", "gallery_images=0", "ablation=direct"]
-    done = verb("train", *words, f"output_dir={tmp_path / 'run'}")
+    done = cli("train", *words, f"output_dir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     saved = OmegaConf.load(tmp_path / "run" / "config.yaml").variant
     assert saved == variant(*words)

@@ -153,16 +153,16 @@ def test_localization_moves_with_the_labels(tiny_run, tmp_path):
     }
 
 
-def test_mistakes_are_one_line(tiny_run, tmp_path, verb):
+def test_mistakes_are_one_line(tiny_run, tmp_path, cli):
     result, data = tiny_run
     labels = tmp_path / "l.csv"
     labels.write_text("x,0\n")
-    told = verb(
+    told = cli(
         "evaluate", f"checkpoint={result.checkpoint}", f"root={data}", f"classifier={labels}", "num_workers=0",
         f"output_dir={tmp_path / 'out'}",
     )  # fmt: skip
     assert told.code == 1
     assert re.search(r"error: .*l.csv: no row for .* more", told.line)
-    told = verb("evaluate", "maps=x", "metadata=y", "classifier=resnet18")
+    told = cli("evaluate", "maps=x", "metadata=y", "classifier=resnet18")
     assert told.code == 1
     assert "with maps=... give predictions=<file>" in told.line

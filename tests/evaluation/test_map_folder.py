@@ -25,8 +25,8 @@ def words(tree, *more):
     return [f"maps={tree}/maps", f"metadata={tree}/metadata", f"output={tree}/out/scores.json", *more]
 
 
-def test_metrics_tables_and_page(verb, tree):
-    done = verb("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"))
+def test_metrics_tables_and_page(cli, tree):
+    done = cli("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"))
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert metrics["test/num_images"] == 40
@@ -63,10 +63,10 @@ def test_any_workers_and_chunks_count_the_same(tree):
     assert sorted(one.scans) == sorted(four.scans) == list(range(40))
 
 
-def test_predictions_give_top1_and_top5(verb, tree):
+def test_predictions_give_top1_and_top5(cli, tree):
     lines = [f"birds/photo_{i:02d}.jpg,{i % 5 if i % 2 else 7},9,9,9,{i % 5},3" for i in range(40)]
     (tree / "predictions.csv").write_text("\n".join(lines))
-    done = verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv"))
+    done = cli("evaluate", *words(tree, f"predictions={tree}/predictions.csv"))
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert metrics["test/cls_top1_error"] == 50
@@ -75,9 +75,9 @@ def test_predictions_give_top1_and_top5(verb, tree):
     assert metrics["test/loc_top1_error_oracle"] >= 50
 
 
-def test_masks_give_pxap(verb, tmp_path):
+def test_masks_give_pxap(cli, tmp_path):
     tree = write_maps(tmp_path, masks=True)
-    done = verb("evaluate", *words(tree, f"masks={tree}/masks"))
+    done = cli("evaluate", *words(tree, f"masks={tree}/masks"))
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert 30 < metrics["test/pxap"] <= 100
@@ -88,16 +88,16 @@ def test_masks_give_pxap(verb, tmp_path):
 
 
 @pytest.mark.shared
-def test_the_benchmarks_own_numbers(verb, tmp_path):
+def test_the_benchmarks_own_numbers(cli, tmp_path):
     folder = SHARED / "fixtures" / "evaluator"
     for name, score_map in np.load(folder / "score_maps.npz").items():
         np.save(tmp_path / name.replace(".jpg", ".npy"), score_map)
     expected = json.loads((folder / "expected_boxes.json").read_text())["step=0.001,contours=all"]
-    assert verb("evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata", f"output={tmp_path}/a.json").code == 0
+    assert cli("evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata", f"output={tmp_path}/a.json").code == 0
     metrics = json.loads((tmp_path / "a.json").read_text())
     for iou, accuracy in expected["max_box_acc"].items():
         assert metrics[f"test/max_box_acc_iou{iou}_oracle"] == accuracy
-    done = verb(
+    done = cli(
         "evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata_masks", f"masks={folder}/masks",
         f"output={tmp_path}/b.json",
     )  # fmt: skip
@@ -130,84 +130,84 @@ def rename(tree, new):
         (tree / f"maps/birds/photo_{i:02d}.npy").rename(tree / "maps" / f"{image_id}.npy")
 
 
-def test_ids_with_dots_keep_their_own_maps(verb, tmp_path):
+def test_ids_with_dots_keep_their_own_maps(cli, tmp_path):
     tree = write_maps(tmp_path, count=3)
-    expected = verb("evaluate", *words(tree))
+    expected = cli("evaluate", *words(tree))
     assert expected.code == 0
     before = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
     rename(tree, ["scene", "scene.001", "scene.002"])
-    assert verb("evaluate", *words(tree)).code == 0
+    assert cli("evaluate", *words(tree)).code == 0
     after = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
     assert [row["image"] for row in after] == ["scene", "scene.001", "scene.002"]
     assert [row["iou"] for row in after] == [row["iou"] for row in before]
 
 
-def test_two_images_never_share_a_map(verb, tmp_path):
+def test_two_images_never_share_a_map(cli, tmp_path):
     tree = write_maps(tmp_path, count=2)
     rename(tree, ["x.jpg", "x.png"])
     (tree / "maps/x.jpg.npy").rename(tree / "maps/x.npy")
     (tree / "maps/x.png.npy").unlink()
-    assert "is the map of both x.jpg and x.png" in verb("evaluate", *words(tree)).line
+    assert "is the map of both x.jpg and x.png" in cli("evaluate", *words(tree)).line
 
 
-def test_val_without_boxes_chooses_no_threshold(verb, tmp_path):
+def test_val_without_boxes_chooses_no_threshold(cli, tmp_path):
     tree, val = write_maps(tmp_path / "test", count=3), write_maps(tmp_path / "val", count=3, masks=True)
     more = [f"val.maps={val}/maps", f"val.metadata={val}/metadata", f"val.masks={val}/masks"]
-    assert "has no boxes to choose the threshold on" in verb("evaluate", *words(tree, *more)).line
-    assert "without val.maps=" in verb("evaluate", *words(tree, more[1])).line
+    assert "has no boxes to choose the threshold on" in cli("evaluate", *words(tree, *more)).line
+    assert "without val.maps=" in cli("evaluate", *words(tree, more[1])).line
     assert (
-        "val.maps=nowhere is not a folder" in verb("evaluate", *words(tree, "val.maps=nowhere", more[1], more[2])).line
+        "val.maps=nowhere is not a folder" in cli("evaluate", *words(tree, "val.maps=nowhere", more[1], more[2])).line
     )
 
 
-def test_one_predicted_class_an_image_gives_top1_alone(verb, tree):
+def test_one_predicted_class_an_image_gives_top1_alone(cli, tree):
     (tree / "predictions.csv").write_text("\n".join(f"birds/photo_{i:02d}.jpg,{i % 5}" for i in range(40)))
-    assert verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).code == 0
+    assert cli("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).code == 0
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert metrics["test/cls_top1_error"] == 0
     assert not any("top5" in name for name in metrics)
     (tree / "predictions.csv").write_text("birds/photo_00.jpg,-1")
-    assert "predictions.csv, line 1" in verb("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).line
+    assert "predictions.csv, line 1" in cli("evaluate", *words(tree, f"predictions={tree}/predictions.csv")).line
 
 
-def test_other_byte_orders_and_sizes_are_maps_too(verb, tmp_path):
+def test_other_byte_orders_and_sizes_are_maps_too(cli, tmp_path):
     tree = write_maps(tmp_path, count=4, masks=False)
     path = tree / "maps/birds"
     np.save(path / "photo_00.npy", np.load(path / "photo_00.npy").astype(">f4"))
     np.save(path / "photo_01.npy", np.load(path / "photo_01.npy").astype(np.float16))
     np.save(path / "photo_02.npy", np.load(path / "photo_02.npy").astype(np.longdouble))
     np.save(path / "photo_03.npy", np.asfortranarray(np.load(path / "photo_03.npy")[::2, ::4]))
-    assert verb("evaluate", *words(tree)).code == 0
+    assert cli("evaluate", *words(tree)).code == 0
     np.save(path / "photo_03.npy", np.zeros((2, 70000), np.float32))
-    assert "is too large" in verb("evaluate", *words(tree)).line
+    assert "is too large" in cli("evaluate", *words(tree)).line
 
 
-def test_a_failure_leaves_nothing_behind(verb, tmp_path):
+def test_a_failure_leaves_nothing_behind(cli, tmp_path):
     tree = write_maps(tmp_path, count=3)
     (tree / "photos").mkdir()
-    done = verb("evaluate", *words(tree, f"images={tree}/photos"))
+    done = cli("evaluate", *words(tree, f"images={tree}/photos"))
     assert "photo_0" in done.line
     assert "leave images= out" in done.line
     assert not (tree / "out").exists()
     assert not list((tree / "cwd").iterdir())
     replace_line(tree / "metadata/image_sizes.txt", "birds/photo_01.jpg", "birds/photo_01.jpg,10,5000")
-    assert verb("evaluate", *words(tree)).code == 0
+    assert cli("evaluate", *words(tree)).code == 0
     (tree / "out2" / "x.json").mkdir(parents=True)
     for output in (f"{tree}/out2/x.json", f"{tree}/out2/x", f"{tree}/metadata/image_ids.txt/x.json"):
-        assert "output=" in verb("evaluate", *words(tree)[:2], f"output={output}").line
+        assert "output=" in cli("evaluate", *words(tree)[:2], f"output={output}").line
 
 
 @pytest.mark.parametrize("wrong", ["num_thresholds=0", "num_thresholds=abc", "num_workers=-1", "report_images=1.5"])
-def test_settings_that_are_no_counts(wrong, verb, tree):
-    assert f"{wrong}: choose a whole number" in verb("evaluate", *words(tree, wrong)).line
+def test_settings_that_are_no_counts(wrong, cli, tree):
+    assert f"{wrong}: choose a whole number" in cli("evaluate", *words(tree, wrong)).line
 
 
-def test_folders_with_numbers_and_brackets_for_names(verb, tmp_path):
+def test_folders_with_numbers_and_brackets_for_names(cli, tmp_path):
     tree = write_maps(tmp_path, count=3)
     (tree / "maps").rename(tree / "cwd" / "123")
-    assert verb("evaluate", "maps=123", f"metadata={tree}/metadata", "output=1/2.json").code == 0
+    assert cli("evaluate", "maps=123", f"metadata={tree}/metadata", "output=1/2.json").code == 0
     (tree / "cwd" / "123").rename(tree / "cwd" / "maps[x]")
-    done = verb("evaluate", "'maps=\"maps[x]\"'".strip("'"), f"metadata={tree}/metadata", "output=3.json")
+    done = cli("evaluate", "'maps=\"maps[x]\"'".strip("'"), f"metadata={tree}/metadata", "output=3.json")
     assert done.code == 0, done.err
     assert "maps[x]" in done.out
 
@@ -274,10 +274,10 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_get_one_line(mistake, verb, tree):
+def test_mistakes_get_one_line(mistake, cli, tree):
     spoil, told = MISTAKES[mistake]
     spoil(tree)
-    done = verb("evaluate", *words(tree))
+    done = cli("evaluate", *words(tree))
     assert done.code == 1
     lines = [line for line in done.err.splitlines() if line.strip()]
     assert len(lines) == 1, done.err
@@ -285,9 +285,9 @@ def test_mistakes_get_one_line(mistake, verb, tree):
     assert not (tree / "out" / "scores.json").exists()
 
 
-def test_masks_of_the_wrong_kind(verb, tmp_path):
+def test_masks_of_the_wrong_kind(cli, tmp_path):
     tree = write_maps(tmp_path, count=3, masks=True)
-    done = verb("evaluate", *words(tree))
+    done = cli("evaluate", *words(tree))
     assert "masks=<folder>" in done.err
     mask = tree / "masks/birds/photo_01_m.png"
     for picture, told in (
@@ -296,7 +296,7 @@ def test_masks_of_the_wrong_kind(verb, tmp_path):
         (Image.fromarray(np.full((96, 128), 40000, np.uint16)), "mode I;16"),
     ):
         picture.save(mask)
-        done = verb("evaluate", *words(tree, f"masks={tree}/masks"))
+        done = cli("evaluate", *words(tree, f"masks={tree}/masks"))
         if told is None:  # grey in three equal channels
             assert done.code == 0, done.err
         else:
@@ -305,21 +305,21 @@ def test_masks_of_the_wrong_kind(verb, tmp_path):
             assert told in done.err
             assert len(done.err.strip().splitlines()) == 1
     mask.unlink()
-    assert "photo_01_m.png is missing" in verb("evaluate", *words(tree, f"masks={tree}/masks")).err
+    assert "photo_01_m.png is missing" in cli("evaluate", *words(tree, f"masks={tree}/masks")).err
 
 
-def test_a_constant_map_is_legal(verb, tmp_path):
+def test_a_constant_map_is_legal(cli, tmp_path):
     tree = write_maps(tmp_path, count=2)
     for i in range(2):
         np.save(tree / f"maps/birds/photo_{i:02d}.npy", np.full((48, 64), 0.4, np.float32))
-    done = verb("evaluate", *words(tree))
+    done = cli("evaluate", *words(tree))
     assert done.code == 0, done.err
     # the whole map at every threshold below its value's share: a level above a constant map holds nothing
     rows = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
     assert {(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows} == {("0.0", "0.0", "128.0", "96.0")}
 
 
-def test_neither_or_both(verb, tree):
-    assert "checkpoint=<file> or maps=" in verb("evaluate").err
-    assert "checkpoint=<file> or maps=" in verb("evaluate", *words(tree, "checkpoint=x.ckpt")).err
-    assert "metadata=<folder" in verb("evaluate", f"maps={tree}/maps").err
+def test_neither_or_both(cli, tree):
+    assert "checkpoint=<file> or maps=" in cli("evaluate").err
+    assert "checkpoint=<file> or maps=" in cli("evaluate", *words(tree, "checkpoint=x.ckpt")).err
+    assert "metadata=<folder" in cli("evaluate", f"maps={tree}/maps").err

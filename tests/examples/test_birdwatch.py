@@ -89,9 +89,9 @@ def test_a_checkpoint_of_its_parts_is_refused_unless_trusted(trained, tmp_path):
     assert found.metrics == pytest.approx(trained.metrics)
 
 
-def test_it_predicts_and_reports(trained, birds, verb, tmp_path):
+def test_it_predicts_and_reports(trained, birds, cli, tmp_path):
     image = next(birds.rglob("*.jpg"))
-    outcome = verb(
+    outcome = cli(
         "predict", f"checkpoint={trained.checkpoint}", f"images={image}", f"output_dir={tmp_path / 'boxes'}",
         "score_map=product", SEARCH, "trust=[birdwatch]", "threshold=0.3",
     )  # fmt: skip
@@ -111,7 +111,7 @@ def test_it_predicts_and_reports(trained, birds, verb, tmp_path):
         ("method.network.stem", "birdwatch.stems.nn.Sequential"),
     ],
 )
-def test_a_malicious_checkpoint_is_refused_even_if_the_project_is_trusted(trained, tmp_path, verb, key, target):
+def test_a_malicious_checkpoint_is_refused_even_if_the_project_is_trusted(trained, tmp_path, cli, key, target):
     checkpoint = torch.load(trained.checkpoint, weights_only=True)
     node = checkpoint["spg_lightning"]["config"]
     *above, last = key.split(".")
@@ -120,7 +120,7 @@ def test_a_malicious_checkpoint_is_refused_even_if_the_project_is_trusted(traine
     node[last] = {"_target_": target, "_args_": [f"touch {tmp_path / 'owned'}"]}
     torch.save(checkpoint, tmp_path / "evil.ckpt")
     for command, more in (("evaluate", []), ("predict", [f"images={tmp_path}"])):
-        outcome = verb(command, f"checkpoint={tmp_path / 'evil.ckpt'}", "trust=[birdwatch]", *more)
+        outcome = cli(command, f"checkpoint={tmp_path / 'evil.ckpt'}", "trust=[birdwatch]", *more)
         assert outcome.code == 1
         assert f"would construct {target}" in outcome.line
     assert not (tmp_path / "owned").exists()
@@ -133,7 +133,7 @@ CONF = PROJECT / "birdwatch" / "conf"
     "way", [["--config-dir", str(CONF)], [f"hydra.searchpath=[{CONF}]"], [SEARCH]], ids=["flag", "path", "pkg"]
 )
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "prepare", "report"])
-def test_every_command_finds_its_groups(verb, command, way):
+def test_every_command_finds_its_groups(cli, command, way):
     group, choice = ("dataset", "listed") if command in ("train", "prepare") else ("score_map", "product")
     needed = {
         "predict": ["checkpoint=x", "images=x"],
@@ -141,15 +141,15 @@ def test_every_command_finds_its_groups(verb, command, way):
         "prepare": ["dataset.root=x"],
         "train": ["dataset.root=x"],
     }
-    outcome = verb(command, *way, f"{group}={choice}", *needed.get(command, []), "--cfg", "job")
+    outcome = cli(command, *way, f"{group}={choice}", *needed.get(command, []), "--cfg", "job")
     assert outcome.code == 0, outcome.err
     assert "birdwatch." in outcome.out
-    line = verb(command, *way, f"{group}={choice[:-1]}").line
+    line = cli(command, *way, f"{group}={choice[:-1]}").line
     assert f"Did you mean '{choice}'?" in line
 
 
-def test_a_config_folder_that_is_missing(verb):
-    assert "--config-dir nowhere is not a folder" in verb("train", "--config-dir", "nowhere").line
+def test_a_config_folder_that_is_missing(cli):
+    assert "--config-dir nowhere is not a folder" in cli("train", "--config-dir", "nowhere").line
 
 
 @pytest.mark.slow
@@ -167,11 +167,11 @@ def test_help_and_a_sweep_of_two_processes_find_its_groups(birds, tmp_path, way)
     assert len(list(tmp_path.glob("*/metrics.json"))) == 2
 
 
-def test_an_error_in_a_part_of_ones_own_names_its_line(birds, verb):
-    outcome = verb("train", SEARCH, *CHOICES, "score_map=product", f"dataset.root={birds}", "stem.network.width=-1")
+def test_an_error_in_a_part_of_ones_own_names_its_line(birds, cli):
+    outcome = cli("train", SEARCH, *CHOICES, "score_map=product", f"dataset.root={birds}", "stem.network.width=-1")
     assert outcome.code == 1
     assert "method.network.stem: " in outcome.line
     (birds / "broken").mkdir(exist_ok=True)
     (birds / "broken" / "birds.txt").write_text("train a.jpg\n")
-    line = verb("train", SEARCH, *CHOICES, "score_map=product", f"dataset.root={birds / 'broken'}").line
+    line = cli("train", SEARCH, *CHOICES, "score_map=product", f"dataset.root={birds / 'broken'}").line
     assert "birds.txt, line 1: expected" in line

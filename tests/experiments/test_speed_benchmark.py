@@ -1,4 +1,4 @@
-"""The verb `benchmark`: what it measures is there, and its arithmetic is right."""
+"""The benchmark of experiments/speed: all its rows, and its arithmetic."""
 
 import csv
 import json
@@ -6,14 +6,31 @@ import time
 
 import pytest
 import torch
-from benchmark import summary
-from step_timing import matmul_rate, peak_memory, taking_turns
+from benchmark import arguments, benchmark, summary
+from step_timing import matmul_rate, peak_memory, time_interleaved
 
-from spg_lightning import UserError, benchmark, compose
+from spg_lightning import UserError
 from tests.trees import write_cub
 
-SMALL = "overrides=['stem.a3_channels=16','stem.b_channels=8','stem.c_channels=8','dataset=cub','dataset.root={}']"
-QUICK = ("size=32", "num_classes=3", "batch_size=4", "warmup=0", "repeats=2", "accelerator=cpu")
+QUICK = (
+    "--size",
+    "32",
+    "--num-classes",
+    "3",
+    "--batch-size",
+    "4",
+    "--warmup",
+    "0",
+    "--repeats",
+    "2",
+    "--accelerator",
+    "cpu",
+)
+
+
+def run(cub, output, *more):
+    small = ["stem.a3_channels=16", "stem.b_channels=8", "stem.c_channels=8", "dataset=cub", f"dataset.root={cub}"]
+    return benchmark(arguments([*QUICK, "--output", str(output), *more, "--", *small]))
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +44,8 @@ def given_rate(monkeypatch):
     monkeypatch.setattr("benchmark.matmul_rate", lambda device, dtype: 1e12)
 
 
-def test_every_part_has_a_row(verb, cub, tmp_path):
-    both = "precision=[32-true,bf16-mixed]"
-    done = verb("benchmark", *QUICK, both, SMALL.format(cub), f"output_dir={tmp_path / 'out'}")
-    assert done.code == 0, done.err
+def test_every_part_has_a_row(cub, tmp_path):
+    run(cub, tmp_path / "out", "--precision", "32-true", "bf16-mixed")
     rows = list(csv.DictReader((tmp_path / "out/results.csv").open()))
     said = [(row["part"], row["stem"], row["precision"]) for row in rows]
     assert said == [
@@ -57,22 +72,23 @@ def test_every_part_has_a_row(verb, cub, tmp_path):
 @pytest.mark.parametrize(("has", "measured"), [({"amx_bf16": True}, 2), ({"avx512_f": True}, 1)])
 def test_bfloat16_is_measured_where_the_cpu_has_it(cub, tmp_path, monkeypatch, has, measured):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    found = benchmark(compose("benchmark", [*QUICK, "parts=[train]", SMALL.format(cub), f"output_dir={tmp_path}"]))
+    found = run(cub, tmp_path, "--parts", "train")
     assert [row.precision for row in found.rows] == ["32-true", "bf16-mixed"][:measured]
     assert found.facts["machine"].endswith(", bfloat16)") == (measured == 2)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("words", "message"),
     [
-        ("precision=64", "precision=64: choose from 32-true, bf16-mixed"),
-        ("parts=[sleep]", "parts=sleep: choose from train, evaluate, input"),
-        ("accelerator=tpu", "accelerator=tpu: choose auto, cpu or gpu"),
-        ("stem=vgg", "stem=vgg"),
+        (["--precision", "64"], "invalid choice: '64'"),
+        (["--parts", "sleep"], "invalid choice: 'sleep'"),
+        (["--stem", "vgg"], "stem/vgg"),
     ],
 )
-def test_mistakes_are_told(verb, override, said):
-    assert said in verb("benchmark", *QUICK[:-1], "accelerator=cpu", override).line
+def test_mistakes_are_named(cub, tmp_path, capsys, words, message):
+    with pytest.raises((SystemExit, Exception)) as stop:  # argparse exits, Hydra raises
+        run(cub, tmp_path, *words)
+    assert message in capsys.readouterr().err + str(stop.value)
 
 
 def test_ratios_are_of_the_turns():
@@ -83,7 +99,7 @@ def test_ratios_are_of_the_turns():
 
 def test_calls_take_turns():
     said = []
-    took = taking_turns(
+    took = time_interleaved(
         {"a": lambda: said.append("a"), "b": lambda: (said.append("b"), time.sleep(0.02))},
         torch.device("cpu"), warmup=1, repeats=2, times=3,
     )  # fmt: skip
@@ -109,12 +125,7 @@ def test_a_product_has_a_rate():
     assert 1e9 < matmul_rate(torch.device("cpu"), torch.float32, repeats=1) < 1e14
 
 
-def test_a_library_call(cub, tmp_path):
-    found = benchmark(compose("benchmark", [*QUICK, "parts=[input]", SMALL.format(cub), f"output_dir={tmp_path}"]))
-    assert [row.part for row in found.rows] == ["input"]
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(tmp_path):
+def test_a_missing_gpu(tmp_path):
     with pytest.raises(UserError, match="no GPU here"):
-        benchmark(compose("benchmark", ["accelerator=gpu", f"output_dir={tmp_path}"]))
+        benchmark(arguments(["--accelerator", "gpu", "--output", str(tmp_path)]))

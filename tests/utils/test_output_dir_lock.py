@@ -49,12 +49,12 @@ def test_a_second_run_is_kept_out_until_the_first_is_dead(holder, tmp_path):
         assert (folder / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
-def test_training_and_sweeps_are_kept_out(holder, tmp_path, verb):
+def test_training_and_sweeps_are_kept_out(holder, tmp_path, cli):
     process, _ = holder
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep/.jobs").symlink_to(tmp_path / "run")  # the folder that is held
     for more in ([f"output_dir={tmp_path / 'run'}"], ["-m", "seed=0,1", f"output_dir={tmp_path / 'sweep'}"]):
-        outcome = verb("train", *more)
+        outcome = cli("train", *more)
         assert outcome.code == 1
         assert re.search(
             f"^error: \\S*(run|.jobs): another run \\(process {process.pid} on .*\n$", outcome.err, re.MULTILINE

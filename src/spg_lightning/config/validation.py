@@ -70,17 +70,12 @@ RULES: dict[str, Rule] = {
     "gallery_images": COUNT,
     "report_images": COUNT,
     "checkpoint_every_steps": _one_of_or(("auto",), POSITIVE),
-    # evaluate, predict, and the benchmark of experiments/speed
+    # evaluate, predict
     "eval_batch_size": POSITIVE,
     "num_workers": COUNT,
     "num_thresholds": POSITIVE,
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
-    "warmup": COUNT,
-    "repeats": POSITIVE,
-    "steps": _one_of_or(("auto",), POSITIVE),
-    "size": POSITIVE,
-    "num_classes": POSITIVE,
     "photos": COUNT,
 }
 

@@ -98,47 +98,47 @@ class LocalizationMetric(Metric):
         """Add a batch.
 
         Args:
-            score_maps: the map of the label, (Y, X) floats in [0, 1]. Top-1 and top-5 localization need no other: an image counts only
-                if the label is among the predicted classes, and then that class's own map is the label's. So one scan an
-                image serves them, and the other classes' maps need not be upsampled.
-            boxes: each image's ground truth in the map's pixels, x0 y0 x1 y1; None where there are only masks. An image
-                without any is scanned, but counts for classification alone.
-            top1, top5: whether the label is the most probable class, among the five most probable ones; None: unknown.
+            score_maps: the map of each image's label, (Y, X) floats in [0, 1]. It also serves top-1 and top-5 localization: an
+                image only counts if its label is among the predicted classes, and then that class's map is the label's.
+            boxes: ground truth of each image in the map's pixels, x0 y0 x1 y1; None with masks only. An image without boxes
+                only counts for classification.
+            top1, top5: whether the label is the most probable class, or among the five most probable; None if unknown.
             masks: 1 object, 0 background, -1 ignored, for PxAP.
-            names: what an error message calls each map.
+            names: of the maps, for error messages.
 
         Raises:
-            UserError: a map that is none, or outside [0, 1].
+            UserError: a map is not a (Y, X) array of floats in [0, 1].
         """
         maps = _as_arrays(score_maps)
         hits = np.zeros(self.hits.shape, np.int64)
         pixels = np.zeros(self.pixel_hist.shape, np.int64)
-        right = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
+        correct = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
 
-        def look(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2 bins"] | None]:
+        def count(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2 bins"] | None]:
             name = names[i] if names else f"score map {i}"
-            if boxes is None:
-                check_map(maps[i], name)
-            found = None if boxes is None else scan_thresholds(maps[i], boxes[i], name)
-            if masks is None:
-                return found, None
-            return found, pixel_histograms(maps[i], np.asarray(masks[i].cpu(), np.int8), self.edges)
+            return _scan(maps[i], None if boxes is None else boxes[i], name), self._histogram(maps[i], masks, i)
 
-        # compiled code without Python's lock: as many at once as torch may have threads, which is a process's share of the cores
+        # compiled code releases Python's lock: as many threads as torch may have, which is a process's share of the cores
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for i, (found, counted) in enumerate(pool.map(look, range(len(maps)))):
-                if found is not None and boxes is not None and len(boxes[i]):
-                    hits += self._hits(found, *(flags is not None and bool(flags[i]) for flags in right))
-                if found is not None and self.keep_scans:
-                    self.scans.append(found.compact())
-                if counted is not None:
-                    pixels += counted
-        boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
-        counts = [len(maps), boxed, *(len(maps) * (known is not None) for known in right)]
-        counts += [0 if flags is None else int(flags.sum()) for flags in right]
+            for i, (scan, histogram) in enumerate(pool.map(count, range(len(maps)))):
+                if scan is not None and boxes is not None and len(boxes[i]):
+                    hits += self._hits(scan, *(flags is not None and bool(flags[i]) for flags in correct))
+                if scan is not None and self.keep_scans:
+                    self.scans.append(scan.compact())
+                if histogram is not None:
+                    pixels += histogram
+        num_boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
+        counts = [len(maps), num_boxed, *(len(maps) * (flags is not None) for flags in correct)]
+        counts += [0 if flags is None else int(flags.sum()) for flags in correct]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixel_hist += torch.from_numpy(pixels).to(self.device)
         self.counts += torch.tensor(counts, device=self.device)
+
+    def _histogram(
+        self, score_map: np.ndarray, masks: Masks | Sequence[Masks] | None, i: int
+    ) -> Int[np.ndarray, "2 bins"] | None:
+        """Return the histograms of the scores on background and object of image i, None without masks."""
+        return None if masks is None else pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
 
     def _hits(self, found: ThresholdScan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 T"]:
         """Return at which thresholds one image is right, rows as `CURVES`."""
@@ -157,6 +157,14 @@ class LocalizationMetric(Metric):
         images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
         hits, pixels = self.hits.cpu().numpy(), self.pixel_hist.cpu().numpy()
         return LocalizationCounts(self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels)
+
+
+def _scan(score_map: np.ndarray, boxes: Int[np.ndarray, "_ 4"] | None, name: str) -> ThresholdScan | None:
+    """Scan a map at all thresholds; without ground-truth boxes only check it."""
+    if boxes is None:
+        check_map(score_map, name)
+        return None
+    return scan_thresholds(score_map, boxes, name)
 
 
 def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray]:

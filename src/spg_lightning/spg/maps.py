@@ -39,28 +39,3 @@ def foreground(logits: Float[Tensor, "B 1 H W"], size: tuple[int, int]) -> Map:
 def fused(b1: Map, b2: Map) -> Map:
     """Return the mean of B1's and B2's foreground probabilities, which supervises C (paper section 3.2)."""
     return (b1 + b2) / 2
-
-
-def b1(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
-    """Return B1's foreground, min-max normalised. The labels are not looked at, here and below."""
-    assert output.b1 is not None
-    return min_max(foreground(output.b1, output.image_size))
-
-
-def b2(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
-    """Return B2's foreground."""
-    assert output.b2 is not None
-    return min_max(foreground(output.b2, output.image_size))
-
-
-def c(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
-    """Return C's foreground."""
-    assert output.c is not None
-    return min_max(foreground(output.c, output.image_size))
-
-
-def b1_and_b2(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:
-    """Return the mean of B1's and B2's foreground, see `fused`."""
-    assert output.b1 is not None
-    assert output.b2 is not None
-    return min_max(fused(foreground(output.b1, output.image_size), foreground(output.b2, output.image_size)))

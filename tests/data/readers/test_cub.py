@@ -83,9 +83,9 @@ MISTAKES = {
         lambda f: (f / "images.txt").write_bytes((f / "images.txt").read_bytes() + b"99 \xe9.jpg\n"),
         ["images.txt, line 25", "not UTF-8"],
     ),
-    "link to itself": (lambda f: loop(f / "images" / FIRST), [FIRST, "no readable photo", "images.txt"]),
+    "link to itself": (lambda f: loop(f / "images" / FIRST), [FIRST, "not a readable image", "images.txt"]),
     "photo missing": (lambda f: (f / "images" / FIRST).unlink(), [FIRST, "is missing", "images.txt"]),
-    "photo empty": (lambda f: (f / "images" / FIRST).write_bytes(b""), [FIRST, "no readable photo"]),
+    "photo empty": (lambda f: (f / "images" / FIRST).write_bytes(b""), [FIRST, "not a readable image"]),
     "outside the folder": (
         lambda f: replace_line(f / "images.txt", "1 ", "1 ../../secret.jpg"),
         ["secret.jpg", "outside", "refused"],

@@ -166,14 +166,14 @@ def test_prepare_writes_them_and_training_reads_them(records, tmp_path, caplog, 
     assert result.metrics["test/num_images"] == 12
 
 
-def test_prepare_says_what_is_wrong_with_the_place(verb, tmp_path):
+def test_prepare_says_what_is_wrong_with_the_place(cli, tmp_path):
     root = write_cub(tmp_path / "cub")
     words = ["dataset=cub", f"dataset.root={root}", f"dataset.resize={RESIZE}", "shards=true"]
-    assert "s3://bucket/x: write to a folder" in verb("prepare", *words, "dataset.shards=s3://bucket/x").line
+    assert "s3://bucket/x: write to a folder" in cli("prepare", *words, "dataset.shards=s3://bucket/x").line
     (tmp_path / "there").mkdir()
-    assert "exists, with other content" in verb("prepare", *words, f"dataset.shards={tmp_path / 'there'}").line
+    assert "exists, with other content" in cli("prepare", *words, f"dataset.shards={tmp_path / 'there'}").line
     replace_line(root / "train_test_split.txt", "1 ", "1 1")
-    outcome = verb("train", *TINY, *words[1:3], f"dataset.shards={tmp_path / 'there'}")
+    outcome = cli("train", *TINY, *words[1:3], f"dataset.shards={tmp_path / 'there'}")
     assert "has no complete shards" in outcome.line
 
 

@@ -1,4 +1,4 @@
-"""A sheet that shows the same test images localized by several networks or score maps."""
+"""Sheets that show the same test images localized by several networks or score maps, for the experiments beside this file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
