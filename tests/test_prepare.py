@@ -204,7 +204,7 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(cli, tmp_path):
     outcome = cli("prepare", *words)
     assert outcome.code == 1
     for text in (
-        "cat/0.jpg is not a readable photo",
+        "cat/0.jpg is not a readable image",
         "dog/1.jpg is broken",
         "boxes.csv, line 6: the box 10, 10, 5, 20 ends",
     ):

@@ -7,17 +7,17 @@ from spg_lightning import UserError, compose
 from spg_lightning.config.validation import RULES, check_ranges
 
 NEEDED = {
-    "train": [], "evaluate": [], "benchmark": [], "report": ["runs=x"], "prepare": [],
+    "train": [], "evaluate": [], "report": ["runs=x"], "prepare": [],
     "predict": ["checkpoint=x", "images=x"],
 }  # fmt: skip
 
 
-def composed(cli, *overrides):
-    return compose(cli, [*NEEDED[cli], "output_dir=x", *overrides])
+def composed(command, *overrides):
+    return compose(command, [*NEEDED[command], "output_dir=x", *overrides])
 
 
 def test_the_defaults_are_in_range_and_every_rule_has_a_key():
-    configs = [composed(cli) for cli in NEEDED]
+    configs = [composed(command) for command in NEEDED]
     configs += [
         composed("train", f"schedule={name}", "optimizer=adamw", "+trainer.accumulate_grad_batches=2")
         for name in ("step", "constant")
@@ -28,7 +28,7 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
 
 
 @pytest.mark.parametrize(
-    ("cli", "wrong", "said"),
+    ("command", "wrong", "said"),
     [
         ("train", "seed=abc", "whole number from 0"),
         ("train", "seed=1.5", "whole number from 0"),
@@ -53,13 +53,13 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("train", "schedule.warmup_fraction=3", "from 0 to 1"),
         ("predict", "batch_size=0", "1 or more"),
         ("evaluate", "eval_batch_size=0", "1 or more"),
-        ("benchmark", "steps=0", "1 or more, or auto"),
-        ("benchmark", "batch_size=[1,abc]", "1 or more"),
+        ("train", "checkpoint_every_steps=0", "1 or more, or auto"),
+        ("predict", "batch_size=[1,abc]", "1 or more"),
     ],
 )
-def test_out_of_range(cli, wrong, said):
+def test_out_of_range(command, wrong, said):
     with pytest.raises(UserError, match=said) as error:
-        check_ranges(composed(cli, *wrong.split()))
+        check_ranges(composed(command, *wrong.split()))
     assert wrong.split()[-1].removeprefix("+").split("=")[0] in str(error.value)
 
 

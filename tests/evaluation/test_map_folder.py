@@ -237,8 +237,8 @@ MISTAKES = {
     "out of range": (damaged_map(1.2), ["photo_05.npy", "[0, 1]", "0.5 to 1.2"]),
     "three dimensions": (damaged_map(shape=(1, 48, 64)), ["photo_05.npy", "(1, 48, 64)"]),
     "integers": (damaged_map(dtype=np.uint8), ["photo_05.npy", "uint8"]),
-    "pickle": (pickled_map, ["photo_05.npy", "no readable .npy array"]),
-    "no array": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b""), ["photo_05.npy", "no readable"]),
+    "pickle": (pickled_map, ["photo_05.npy", "not a readable .npy array"]),
+    "no array": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b""), ["photo_05.npy", "not a readable"]),
     "maps missing": (remove_maps, ["4 of 40 maps are missing", "photo_03.npy, birds/photo_05.npy, birds/photo_08.npy"]),
     "no ground truth": (metadata("localization.txt", "birds/photo_04.jpg", None), ["localization.txt", "photo_04.jpg"]),
     "no label": (metadata("class_labels.txt", "birds/photo_04.jpg", None), ["class_labels.txt", "photo_04.jpg"]),
@@ -268,7 +268,7 @@ MISTAKES = {
     "box of no number": (
         metadata("localization.txt", "birds/photo_04.jpg", "birds/photo_04.jpg,1,2,nan,4"), ["localization.txt, line 6"]
     ),
-    "zip": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b"PK\x03\x04"), ["photo_05.npy", "no readable"]),
+    "zip": (lambda tree: (tree / "maps/birds/photo_05.npy").write_bytes(b"PK\x03\x04"), ["photo_05.npy", "not a readable"]),
     "file missing": (lambda tree: (tree / "metadata/image_sizes.txt").unlink(), ["metadata=", "image_sizes.txt is missing"]),
 }  # fmt: skip
 

@@ -125,9 +125,9 @@ def bomb(f):
 
 
 MISTAKES = {
-    "zero bytes": (lambda f: (f / "train/cat/0.jpg").write_bytes(b""), {}, ["cat/0.jpg is not a readable photo"]),
-    "bomb": (bomb, {}, ["cat/0.jpg is not a readable photo", "too many pixels"]),
-    "link to itself": (loop, {}, ["cat/0.jpg is not a readable photo"]),
+    "zero bytes": (lambda f: (f / "train/cat/0.jpg").write_bytes(b""), {}, ["cat/0.jpg is not a readable image"]),
+    "bomb": (bomb, {}, ["cat/0.jpg is not a readable image", "too many pixels"]),
+    "link to itself": (loop, {}, ["cat/0.jpg is not a readable image"]),
     "folders in a loop": (folder_loop, {}, ["train/loop is a class without images"]),
     "reversed": (row("30,5,20,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "30, 5, 20, 25 ends before"]),
     "outside": (row("30,5,70,25"), {"boxes": "boxes.csv"}, ["boxes.csv, line 3", "exceeds its image", "60 x 40"]),
