@@ -1,6 +1,7 @@
 """Samplers deal every image once and resume anywhere."""
 
 import pytest
+
 from spg_lightning.data.samplers import ProcessSampler, SeededSampler
 
 
