@@ -35,7 +35,7 @@ class Prepared:
         findings: problems of the files, one line each with file and row; with `quarantine` they are left out of `splits`.
         notes: differences from the published counts.
         quarantine: images that are left out, relative to the data set's folder.
-        index: its folder; None for data drawn by code.
+        index: its folder; None for a reader without one.
         shards: their folder; None without `shards`.
     """
 
@@ -61,9 +61,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     reader = instantiate_node(cfg.dataset.reader)
     assert isinstance(reader, partial)
     fingerprint = fingerprint_of(reader.func, reader.keywords)
-    if fingerprint is None:  # drawn by code
-        splits = reader()
-        return Prepared(splits, (), (), (), None, _shards(splits.train, cfg))
+    if fingerprint is None:  # a reader without an index: toy birds, or one of the user's own
+        return _prepare_without_index(cfg, reader())
     root = _root(cfg)
     issues = IssueCollector.of(root, collect=True)
     splits = reader(issues=issues)
@@ -82,6 +81,19 @@ def prepare(cfg: DictConfig) -> Prepared:
         f", {len(quarantine)} images in quarantine" if quarantine else "", index,
     )  # fmt: skip
     return Prepared(splits, tuple(issues.found), tuple(notes), quarantine, index, _shards(splits.train, cfg))
+
+
+def _prepare_without_index(cfg: DictConfig, splits: Splits) -> Prepared:
+    from spg_lightning.data.validation.issues import IssueCollector
+
+    issues = IssueCollector(splits.train.root, (), collect=True)
+    notes = _verify(splits, cfg, issues)
+    for line in [*(f"note: {note}" for note in notes), *issues.found]:
+        log.warning("%s", line)
+    if issues.found:
+        raise UserError(f"dataset={cfg.dataset.name}: {len(issues.found)} findings, listed above; restore the files")
+    log.info("%s: %s of %d classes", cfg.dataset.name, _counts(splits), len(splits.train.class_names))
+    return Prepared(splits, (), tuple(notes), (), None, _shards(splits.train, cfg))
 
 
 def _extract(cfg: DictConfig) -> None:

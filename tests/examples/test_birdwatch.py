@@ -175,3 +175,19 @@ def test_an_error_in_a_part_of_ones_own_names_its_line(birds, cli):
     (birds / "broken" / "birds.txt").write_text("train a.jpg\n")
     line = cli("train", SEARCH, *CHOICES, "score_map=product", f"dataset.root={birds / 'broken'}").line
     assert "birds.txt, line 1: expected" in line
+
+
+def test_prepare_verifies_images_of_a_reader_of_ones_own(birds, cli, tmp_path):
+    import shutil
+
+    shutil.copytree(birds, tmp_path / "birds")
+    words = [SEARCH, "dataset=listed", f"dataset.root={tmp_path / 'birds'}", "num_workers=1"]
+    outcome = cli("prepare", *words)
+    assert outcome.code == 0, outcome.err
+    assert "listed: 24 train, 16 test images of 8 classes" in outcome.err
+    image = next((tmp_path / "birds").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes()[:3000])
+    outcome = cli("prepare", *words)
+    assert outcome.code == 1
+    assert image.name in outcome.err
+    assert "1 findings" in outcome.line
