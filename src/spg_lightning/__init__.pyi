@@ -28,7 +28,7 @@ from .predict import predict
 from .predicting.writers import Prediction
 from .prepare import Prepared, prepare
 from .report import report
-from .score_maps.registry import ScoreMap
+from .score_maps.context import ScoreMap
 from .spg.guidance import Thresholds
 from .spg.losses import SPGLoss, spg_loss
 from .spg.network import SPGNetwork, SPGOutput

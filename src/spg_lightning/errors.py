@@ -15,10 +15,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:
-    """Return the `UserError` that led to `error`, if one did."""
+    """Return the `UserError` that led to `error`, if one did, without the traceback that a loader's worker adds."""
     while error is not None:
         if isinstance(error, UserError):
-            return error
+            own = str(error).rstrip().rpartition("UserError: ")[2]
+            return UserError(own) if str(error).startswith("Caught UserError in") else error
         error = error.__cause__ or error.__context__
     return None
 

@@ -15,8 +15,8 @@ from spg_lightning.checkpoints.rebuild import load_network, trained_score_maps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
-from spg_lightning.score_maps.context import ScoreMapContext, score_map_context
-from spg_lightning.score_maps.registry import ScoreMap, resolve
+from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext, score_map_context
+from spg_lightning.score_maps.registry import resolve
 from spg_lightning.spg.network import SPGNetwork
 
 log = logging.getLogger(__name__)

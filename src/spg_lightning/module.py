@@ -15,7 +15,7 @@ from spg_lightning.evaluation.results import validation_numbers
 from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
 from spg_lightning.localization.threshold_scan import ThresholdScan
 from spg_lightning.localizer import Localizer
-from spg_lightning.score_maps.registry import ScoreMap
+from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.spg.guidance import mask_fractions
 from spg_lightning.spg.losses import masks_from_loss
 from spg_lightning.spg.network import SPGNetwork, SPGOutput

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
 from spg_lightning.errors import UserError
-from spg_lightning.score_maps.registry import ScoreMap
+from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.instantiate import instantiate_node
 

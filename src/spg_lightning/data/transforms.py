@@ -1,18 +1,17 @@
-"""Geometry of images, boxes and masks, with albumentations."""
+"""Transforms of images, boxes and masks, with albumentations."""
 
 import os
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # albumentations looks up its newest version online at import
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
-import cv2
 import numpy as np
 
-from spg_lightning.errors import UserError
+from spg_lightning.errors import UserError, first_line
 
 
 def train_transform(resize: int, crop: int) -> A.Compose:
@@ -30,33 +29,42 @@ def test_transform(crop: int) -> A.Compose:
     return compose_steps([A.Resize(crop, crop)])
 
 
-def augmentation_transform(steps: Sequence[A.BasicTransform], resize: int, crop: int) -> A.Compose:
-    """Return the pipeline of a config's augmentation.
+def augmentation_transform(steps: Sequence[Any], resize: int, crop: int) -> A.Compose:
+    """Return the pipeline of a config's augmentation. It is tried on images of several sizes.
 
     Raises:
-        UserError: it gives images of another size than `crop` x `crop`.
+        UserError: a step is not a transform, a step fails, or the result is not uint8 of `crop` x `crop` x 3.
     """
-    transform = compose_steps(list(steps))
-    seed_transform(transform, 0)
-    shape = transform(image=np.zeros((resize, resize, 3), np.uint8), bboxes=np.zeros((0, 4)), box_rows=[])[
-        "image"
-    ].shape
-    if shape != (crop, crop, 3):
-        size = " x ".join(str(side) for side in shape)
-        raise UserError(
-            f"augmentation gives images of {size}; end with a step that gives dataset.crop={crop} x {crop} x 3"
-        )
+    for step in steps:
+        if not isinstance(step, A.BasicTransform | A.BaseCompose):
+            raise UserError(f"augmentation: {step!r} is not an albumentations transform; correct augmentation.steps")
+    transform = compose_steps(steps)
+    wanted = f"end with a step that gives dataset.crop={crop} x {crop} x 3, uint8, from images of any size"
+    for seed, (height, width) in enumerate([(resize, resize), (2 * resize + 1, resize), (crop // 2 + 1, 2 * crop)] * 4):
+        seed_transform(transform, seed)
+        try:
+            result = transform(image=np.full((height, width, 3), 128, np.uint8), bboxes=np.zeros((0, 4)), box_rows=[])
+        except Exception as error:  # steps of any package
+            raise UserError(
+                f"augmentation fails on an image of {height} x {width} ({first_line(error)}); {wanted}"
+            ) from error
+        image = result["image"]
+        if image.shape != (crop, crop, 3) or image.dtype != np.uint8:
+            size = " x ".join(str(side) for side in image.shape)
+            raise UserError(f"augmentation gives {size}, {image.dtype}, from an image of {height} x {width}; {wanted}")
     return transform
 
 
-def is_paper_augmentation(steps: Sequence[A.BasicTransform], resize: int, crop: int) -> bool:
-    """Return whether steps are those of `train_transform`, which the device can do as well."""
+def is_paper_augmentation(steps: Sequence[Any], resize: int, crop: int) -> bool:
+    """Return whether steps equal those of `train_transform`."""
     paper = train_transform(resize, crop).transforms
-    return [step.to_dict() for step in compose_steps(list(steps)).transforms] == [step.to_dict() for step in paper]
+    return [type(step) for step in steps] == [type(step) for step in paper] and all(
+        step.to_dict() == other.to_dict() for step, other in zip(compose_steps(steps).transforms, paper, strict=True)
+    )
 
 
 class Window(NamedTuple):
-    """The part of a resized image that training shows: upper left corner in pixels, and whether it is flipped."""
+    """The crop of a resized training image: its upper left corner in pixels, and whether it is flipped."""
 
     top: int
     left: int
@@ -64,7 +72,7 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """Draws the windows that `train_transform` would crop for the same seeds, by albumentations itself.
+    """Draws the windows that `train_transform` crops for the same seeds.
 
     Args:
         resize, crop: see `train_transform`.
@@ -86,8 +94,7 @@ class Windows:
 def seed_transform(transform: A.Compose, seed: int) -> None:
     """Seed a pipeline so that its steps draw from one stream, one after another.
 
-    albumentations' own `set_random_seed` gives every step the same stream: an image would be flipped exactly when its window
-    lies high.
+    albumentations' own `set_random_seed` starts the same stream in every step, so that flips would depend on the crop.
     """
     generator, draws = np.random.default_rng(seed), random.Random(seed)
     transform.random_generator, transform.py_random = generator, random.Random(seed)
@@ -95,10 +102,6 @@ def seed_transform(transform: A.Compose, seed: int) -> None:
         step.set_random_state(generator, draws)
 
 
-def compose_steps(steps: list[A.BasicTransform]) -> A.Compose:
-    """Return a pipeline that boxes and masks follow."""
-    boxes = A.BboxParams(format="pascal_voc", label_fields=["box_rows"], clip=True)
-    for step in steps:
-        if isinstance(step, A.Resize):
-            step.mask_interpolation = cv2.INTER_NEAREST
-    return A.Compose(steps, bbox_params=boxes)
+def compose_steps(steps: Sequence[A.BasicTransform | A.BaseCompose]) -> A.Compose:
+    """Return a pipeline that transforms boxes and masks with the image."""
+    return A.Compose(list(steps), bbox_params=A.BboxParams(format="pascal_voc", label_fields=["box_rows"], clip=True))

@@ -2,12 +2,12 @@
 
 from spg_lightning.score_maps.attention import Attention
 from spg_lightning.score_maps.branches import B1, B2, C, Fused
-from spg_lightning.score_maps.context import ScoreMapContext, score_map_context
+from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext, score_map_context
 from spg_lightning.score_maps.grad_cam import GradCAM
 from spg_lightning.score_maps.grad_cam_plus_plus import GradCAMPlusPlus
 from spg_lightning.score_maps.input_gradient import InputGradient
 from spg_lightning.score_maps.layer_cam import LayerCAM
-from spg_lightning.score_maps.registry import SCORE_MAPS, ScoreMap, register, resolve, supported
+from spg_lightning.score_maps.registry import SCORE_MAPS, register, resolve, supported
 from spg_lightning.score_maps.score_cam import ScoreCAM
 
 __all__ = [

@@ -3,8 +3,8 @@
 from jaxtyping import Int
 from torch import Tensor
 
-from spg_lightning.score_maps.context import ScoreMapContext
-from spg_lightning.score_maps.registry import ScoreMap, register
+from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
+from spg_lightning.score_maps.registry import register
 from spg_lightning.spg.maps import Map, attention
 
 

@@ -1,4 +1,4 @@
-"""One forward of a network on a batch, from which any number of score maps is computed."""
+"""The interface of score maps, and the one forward of a network on a batch that all of them are computed from."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from spg_lightning.score_maps.registry import ScoreMap
 from spg_lightning.spg.maps import Map, min_max, upsample
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 from spg_lightning.utils.compile import eager
@@ -17,6 +16,26 @@ from spg_lightning.utils.compile import eager
 LAYER = "head_features"  # A4's input: the last features before the scores, as in the papers of the CAM family
 
 Classes = Int[Tensor, " B"]
+
+
+class ScoreMap:
+    """Base class of all score maps: a callable from one forward and one class an image to a map.
+
+    Attributes:
+        branches: outputs of the network that the map reads, beyond the class maps.
+        per_class: whether the map depends on the class.
+        requires_grad: "features" or "images" if the map needs the gradient of a logit by them, else "".
+        auto: whether `score_map=auto` includes the map; for maps that cost nothing beyond the forward.
+    """
+
+    branches: tuple[str, ...] = ()
+    per_class: bool = True
+    requires_grad: str = ""
+    auto: bool = False
+
+    def __call__(self, context: "ScoreMapContext", classes: Int[Tensor, " B"]) -> Float[Tensor, "B 1 Y X"]:
+        """Return the map of each image's class at the size of the images, min-max normalised to [0, 1]."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,9 @@
 """The registry of score maps, and the choice among them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
-
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from spg_lightning.errors import UserError, nearest
-
-if TYPE_CHECKING:
-    from spg_lightning.score_maps.context import ScoreMapContext
-
-
-class ScoreMap:
-    """Base class of all score maps: a callable from one forward and one class an image to a map.
-
-    Attributes:
-        branches: outputs of the network that the map reads, beyond the class maps.
-        per_class: whether the map depends on the class.
-        requires_grad: "features" or "images" if the map needs the gradient of a logit by them, else "".
-        auto: whether `score_map=auto` includes the map; for maps that cost nothing beyond the forward.
-    """
-
-    branches: tuple[str, ...] = ()
-    per_class: bool = True
-    requires_grad: str = ""
-    auto: bool = False
-
-    def __call__(self, context: "ScoreMapContext", classes: Int[Tensor, " B"]) -> Float[Tensor, "B 1 Y X"]:
-        """Return the map of each image's class at the size of the images, min-max normalised to [0, 1]."""
-        raise NotImplementedError
-
+from spg_lightning.score_maps.context import ScoreMap
 
 SCORE_MAPS: dict[str, ScoreMap] = {}
 
