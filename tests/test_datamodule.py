@@ -1,0 +1,102 @@
+"""The data module: ground truth travels in the batch, and augmentation of any kind resumes exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+from spg_lightning.config.build import build_data
+from spg_lightning.config.compose import compose
+from spg_lightning.errors import UserError
+from spg_lightning.localization.threshold_scan import scale_boxes
+from tests.conftest import TINY
+from tests.trees import write_cub
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_cub(tmp_path_factory.mktemp("datamodule") / "cub", per_class=12)
+
+
+def data_of(folder, *words):
+    keys = {word.split("=")[0] for word in words}
+    tiny = [word for word in TINY if word.split("=")[0] not in keys]
+    data = build_data(compose("train", [*tiny, f"dataset.root={folder}", *words, "output_dir=x"]))
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_evaluation_batches_hold_ids_and_boxes_in_the_networks_frame(folder, split, workers):
+    data = data_of(folder, f"data.num_workers={workers}", "data.eval_batch_size=5")
+    records, seen = data.records[split], []
+    for batch in getattr(data, f"{split}_dataloader")():
+        sent = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
+        sent = data.on_after_batch_transfer(sent, 0)
+        rows = sent["index"].tolist()
+        assert sent["image_id"] == [records.image_id(row) for row in rows]
+        assert len(sent["true_boxes"]) == len(rows)
+        for row, boxes in zip(rows, sent["true_boxes"], strict=True):
+            assert boxes.dtype == np.int64
+            expected = scale_boxes(records.boxes_of(row), tuple(records.sizes[row].tolist()), (64, 64))
+            assert len(boxes)
+            assert np.array_equal(boxes, expected)
+            assert np.array_equal(boxes, data.ground_truth(split, [row])[0])
+        seen += rows
+    assert sorted(seen) == list(range(len(records)))
+
+
+def test_a_skipped_image_takes_its_boxes_with_it(tmp_path):
+    folder = write_cub(tmp_path / "cub", per_class=12)
+    data = data_of(folder)
+    records = data.records["test"]
+    path = records.root / records.images[1]
+    path.write_bytes(path.read_bytes()[:-200])
+    batch = next(iter(data.test_dataloader()))
+    assert batch["index"].tolist() == [row for row in range(len(records)) if row != 1][: len(batch["index"])]
+    assert batch["image_id"] == [records.image_id(row) for row in batch["index"].tolist()]
+    for row, boxes in zip(batch["index"].tolist(), batch["true_boxes"], strict=True):
+        assert np.array_equal(boxes, data.ground_truth("test", [row])[0])
+
+
+@pytest.mark.parametrize("augment", ["workers", "device"])
+def test_training_batches_hold_ids_and_no_boxes(folder, augment):
+    data = data_of(folder, f"data.augment={augment}")
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert batch["image"].shape == (4, 3, 64, 64)
+    assert batch["image_id"] == [data.records["train"].image_id(row) for row in batch["index"].tolist()]
+    assert [boxes.shape for boxes in batch["true_boxes"]] == [(0, 4)] * 4
+
+
+@pytest.mark.parametrize("name", ["paper", "none", "color", "resized_crop"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_epoch_and_other_workers_give_the_same_images(folder, name, workers):
+    whole = list(data_of(folder, f"augmentation={name}").train_dataloader())
+    resumed = data_of(folder, f"augmentation={name}", f"data.num_workers={workers}")
+    resumed.fast_forward(epoch=0, batch=1)
+    rest = list(resumed.train_dataloader())
+    assert len(rest) == len(whole) - 1 > 1
+    for one, two in zip(whole[1:], rest, strict=True):
+        assert torch.equal(one["image"], two["image"])
+        assert one["image_id"] == two["image_id"]
+
+
+def test_without_an_augmentation_training_sees_the_papers(folder):
+    """Checkpoints from before this key have none."""
+    written, default = data_of(folder), data_of(folder, "data.augmentation=null")
+    for one, two in zip(written.train_dataloader(), default.train_dataloader(), strict=True):
+        assert torch.equal(one["image"], two["image"])
+
+
+@pytest.mark.parametrize("name", ["none", "color", "resized_crop"])
+def test_the_device_refuses_another_augmentation_than_the_papers(folder, name):
+    with pytest.raises(UserError, match=r"^data\.augment=device only supports augmentation=paper; .*augment=workers$"):
+        data_of(folder, f"augmentation={name}", "data.augment=device")
+
+
+def test_an_augmentation_of_another_size_is_refused_before_training(cli, folder, tmp_path):
+    words = [*TINY, f"dataset.root={folder}", "augmentation=none", "augmentation.steps.0.height=32"]
+    outcome = cli("train", *words, f"output_dir={tmp_path / 'run'}")
+    assert outcome.code == 1
+    assert "augmentation gives 32 x 64 x 3" in outcome.line
+    assert "dataset.crop=64" in outcome.line
