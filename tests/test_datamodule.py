@@ -1,5 +1,6 @@
 """The data module: ground truth travels in the batch, and augmentation of any kind resumes exactly."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -44,6 +45,18 @@ def test_evaluation_batches_hold_ids_and_boxes_in_the_networks_frame(folder, spl
             assert np.array_equal(boxes, data.ground_truth(split, [row])[0])
         seen += rows
     assert sorted(seen) == list(range(len(records)))
+
+
+def test_workers_start_after_opencv_used_its_threads(folder):
+    """A forked worker that touches an inherited thread pool hangs, for example in a notebook that trains after drawing."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (9, 9), 2)
+        batch = next(iter(data_of(folder, "data.num_workers=1", "data.worker_timeout=30").test_dataloader()))
+    finally:
+        cv2.setNumThreads(before)
+    assert len(batch["index"])
 
 
 def test_a_skipped_image_takes_its_boxes_with_it(tmp_path):

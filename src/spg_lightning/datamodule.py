@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -211,6 +212,9 @@ class ImageDataModule(pl.LightningDataModule):
         # Each start of a loader draws a number, and a resumed run starts more of them. Drawn from torch's global generator,
         # it would change dropout. Nothing reads it: an image's seed comes with its index.
         generator = torch.Generator().manual_seed(self.seed)
+        if self.num_workers:
+            # A forked worker inherits OpenCV's thread pool without its threads and would wait for them for ever.
+            cv2.setNumThreads(1)
         return DataLoader(
             dataset,
             batch_size=batch_size,

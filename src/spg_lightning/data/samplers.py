@@ -4,7 +4,6 @@ import math
 import signal
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 from jaxtyping import Int
 from torch.utils.data import Sampler
@@ -97,12 +96,10 @@ class SeededSampler(Sampler[tuple[int, int]]):
 
 
 def worker_init_fn(worker: int) -> None:
-    """Initialize a loader's worker: ignore the stop signals, use one thread.
+    """Initialize a loader's worker: ignore the stop signals.
 
-    The last step still needs the worker's images when the whole process group receives a signal. OpenCV would start one
-    thread per core in every worker.
+    The last step still needs the worker's images when the whole process group receives a signal.
     """
-    cv2.setNumThreads(1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
