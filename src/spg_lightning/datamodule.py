@@ -14,6 +14,7 @@ from spg_lightning.data.device_augmentation import cut_windows
 from spg_lightning.data.images import Batch, ImageDataset, ImageFiles, Source, collate
 from spg_lightning.data.records import Records, Splits, stratified_holdout
 from spg_lightning.data.samplers import ProcessSampler, SeededSampler, collate_nonempty, worker_init_fn
+from spg_lightning.data.seed_maps import SeedMaps
 from spg_lightning.data.shards.shards import ShardedImages, Shards
 from spg_lightning.data.transforms import (
     Windows,
@@ -89,6 +90,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.decode, self.augmentation, self.augment, self.shards = decode, augmentation, augment, shards
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training images
+        self.seeds: SeedMaps | None = None  # of the training images, for seeded guidance
         self.begin = (0, 0)
 
     def fast_forward(self, epoch: int, batch: int) -> None:
@@ -155,13 +157,16 @@ class ImageDataModule(pl.LightningDataModule):
             with_boxes=with_boxes,
             source=self.source or ImageFiles(records, self.resize if self.decode == "reduced" else None),
             windows=Windows(self.resize, self.crop) if on_device else None,
+            seeds=self.seeds,
         )
 
     def transfer_batch_to_device(self, batch: Batch | None, device: torch.device, dataloader_idx: int) -> Batch | None:
         """Send images and labels. The host counts indices, boxes and masks. Lightning calls this."""
         if batch is None:
             return None
-        sent = {"image": batch["image"], "label": batch["label"]}
+        sent: dict[str, torch.Tensor | None] = {"image": batch["image"], "label": batch["label"]}
+        if self.seeds is not None and self.trainer is not None and self.trainer.training:
+            sent["mask"] = batch["mask"]
         return batch | super().transfer_batch_to_device(sent, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Batch | None, dataloader_idx: int) -> Batch | None:

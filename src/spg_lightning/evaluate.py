@@ -62,7 +62,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     trained = _evaluation_config(cfg, metadata)
     data = build_data(trained)
     _check_classes(cfg, metadata, data)
-    module = build_module(trained, network)
+    module = build_module(trained, network, metadata.score_map_states)
     if cfg.classifier is not None:
         test = data.records["test"]
         image_ids = [test.image_id(index) for index in range(len(test))]
@@ -121,6 +121,10 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
     check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)
     trained.score_map = {"name": cfg.score_map.name, "maps": {**own_maps, **(cfg.score_map.get("maps") or {})}}
+    processing = {key: OmegaConf.to_container(trained).get(key) for key in ("normalize", "refine")}  # type: ignore[union-attr]
+    check_allowed_targets(processing, cfg.checkpoint, cfg.trust)
+    for key, node in processing.items():
+        OmegaConf.update(trained, key, cfg.get(key) or node, merge=False, force_add=True)
     module.num_thresholds = cfg.num_thresholds
     module.compile, module.channels_last, module.optimizer, module.schedule = False, True, None, None
     nodes = OmegaConf.to_container(trained, resolve=True)

@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from spg_lightning.checkpoints.rebuild import load_network, trained_score_maps
+from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
+from spg_lightning.checkpoints.rebuild import load_network, select_processed_map, trained_score_maps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext, score_map_context
-from spg_lightning.score_maps.registry import resolve
 from spg_lightning.spg.network import SPGNetwork
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Localizer:
 
     Args:
         network: in evaluation mode.
-        score_maps: by name, see `score_maps.resolve`. The first one makes the boxes.
+        score_maps: by name, see `score_maps.resolve` and `score_maps.processed`. The first one makes the boxes.
         threshold: fraction of the map's maximum, in [0, 1).
         crop: side in pixels that `localize` resizes images to; None keeps their size.
         class_names: in the order of the network's classes.
@@ -80,6 +81,7 @@ class Localizer:
         threshold: float | None = None,
         trust: Sequence[str] = (),
         extra: Mapping[str, ScoreMap] | None = None,
+        processing: Mapping[str, Any] | None = None,
     ) -> "Localizer":
         """Return the localizer that a checkpoint describes, on the CPU.
 
@@ -88,6 +90,7 @@ class Localizer:
             score_map, threshold: None for those that the evaluation chose on val and stored in the checkpoint.
             trust: packages, beside this one, whose classes the checkpoint may name.
             extra: score maps of your own, by name.
+            processing: nodes `normalize` and `refine` in place of the checkpoint's, as in a config.
 
         Raises:
             UserError: the file cannot be used, the network lacks the score map, or neither the arguments nor the checkpoint
@@ -101,7 +104,11 @@ class Localizer:
                 "give both, e.g. score_map=attention threshold=0.2"
             )
         known = {**trained_score_maps(metadata, path, trust), **(extra or {})}
-        maps = resolve(score_map or str(chosen["score_map"]), network.branches, known)
+        settings = {key: metadata.config.get(key) for key in ("normalize", "refine")}
+        check_allowed_targets(settings, path, trust)
+        settings |= {key: node for key, node in (processing or {}).items() if node is not None}
+        stored = str(chosen.get("score_map", ""))
+        maps = select_processed_map(score_map, stored, network.branches, known, settings)
         if threshold is None:
             threshold = float(chosen["threshold"])
             if (name := next(iter(maps))) != chosen["score_map"]:

@@ -88,16 +88,17 @@ class SPGModule(pl.LightningModule):
         if batch is None:
             return None
         seen: list[tuple[SPGOutput, Tensor]] = []
+        seeds: dict[str, Any] = {} if batch["mask"] is None else {"seeds": batch["mask"].unsqueeze(1)}
 
         def loss(output: SPGOutput, labels: Tensor) -> dict[str, Tensor]:
             seen.append((output, labels))
-            return self.loss(output, labels)
+            return self.loss(output, labels, **seeds)
 
         terms = self.step(self.network, loss, self._inputs(batch["image"]), batch["label"])
         logged = {f"train/loss_{name}": term.detach() for name, term in terms.items()}
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:  # the masks are computed again, only for the log
-            for name, mask in masks_from_loss(self.loss, *seen[-1]).items():
+            for name, mask in masks_from_loss(self.loss, *seen[-1], **seeds).items():
                 logged |= {f"train/mask_{name}/{kind}": value for kind, value in mask_fractions(mask).items()}
         self.log_dict(logged, batch_size=len(batch["label"]))
         self.log("loss", terms["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch["label"]))

@@ -69,7 +69,8 @@ def _localizer(cfg: DictConfig) -> Localizer:
     # auto: the map that val chose, which the checkpoint stores
     name = None if own.get("name") in (None, "auto") else str(own.name)
     extra = build_score_maps(own.get("maps") or {})
-    return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra)
+    processing = {key: OmegaConf.to_container(cfg[key]) for key in ("normalize", "refine") if cfg.get(key)}
+    return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
 def _read(paths: list[Path]) -> dict[Path, np.ndarray]:

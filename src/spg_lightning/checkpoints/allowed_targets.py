@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError
 
-GROUPS = ("dataset", "guidance", "method", "stem")  # groups of conf/, beside train.yaml, that evaluation instantiates
+# groups of conf/, beside train.yaml, that evaluation instantiates
+GROUPS = ("dataset", "guidance", "method", "normalize", "refine", "score_map", "stem")
 ENTRY_POINTS = "spg_lightning.trusted"  # group: an installed package lists itself, e.g. birdwatch = "birdwatch"
 
 

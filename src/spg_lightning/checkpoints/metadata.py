@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class CheckpointMetadata:
         class_names: in the order of the labels.
         crop: side of the network's square input in pixels.
         localization: score_map and threshold chosen on val; empty before the evaluation.
+        score_map_states: what score maps learnt from the training images, by name.
     """
 
     config: dict[str, Any]
     class_names: tuple[str, ...]
     crop: int
     localization: dict[str, Any]
+    score_map_states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def as_plain(self) -> dict[str, Any]:
         """Return the entry that a checkpoint stores under `KEY`."""

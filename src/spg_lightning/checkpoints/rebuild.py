@@ -10,6 +10,9 @@ from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
 from spg_lightning.errors import UserError
 from spg_lightning.score_maps.context import ScoreMap
+from spg_lightning.score_maps.normalization import MinMax
+from spg_lightning.score_maps.registry import processed, resolve
+from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.instantiate import instantiate_node
 
@@ -41,16 +44,67 @@ def load_network(path: str | Path, trust: Sequence[str] = ()) -> tuple[SPGNetwor
 def trained_score_maps(
     metadata: CheckpointMetadata, path: str | Path, trust: Sequence[str] = ()
 ) -> dict[str, ScoreMap]:
-    """Return the user's own score maps that a checkpoint's config names.
+    """Return the score maps that a checkpoint's config constructs, with what they learnt from the training images.
 
     Raises:
         UserError: one of them is not allowed.
     """
     nodes = (metadata.config.get("score_map") or {}).get("maps") or {}
     check_allowed_targets(nodes, path, trust)
-    return build_score_maps(nodes)
+    maps = build_score_maps(nodes)
+    for name, state in metadata.score_map_states.items():
+        if isinstance(score_map := maps.get(name), TrainingFreeMap):
+            score_map.load_state(state)
+    return maps
 
 
 def build_score_maps(nodes: Mapping[str, Any]) -> dict[str, ScoreMap]:
     """Return the score maps of a config's `score_map.maps`: name -> node."""
     return {str(name): instantiate_node(node) for name, node in nodes.items()}
+
+
+def build_processed_maps(
+    names: str | Sequence[str],
+    branches: Sequence[str],
+    extra: Mapping[str, ScoreMap],
+    config: Mapping[str, Any],
+) -> dict[str, ScoreMap]:
+    """Return the named score maps with every normalisation and refinement of a config.
+
+    Args:
+        names, branches, extra: see `resolve`.
+        config: with the nodes `normalize` and `refine`; min-max and no refinement without them.
+    """
+    normalizations = {str(name): instantiate_node(node) for name, node in (config.get("normalize") or {}).items()}
+    refinements = {
+        str(name): None if node is None else instantiate_node(node)
+        for name, node in (config.get("refine") or {}).items()
+    }
+    return processed(
+        resolve(names, branches, extra), normalizations or {"minmax": MinMax()}, refinements or {"none": None}
+    )
+
+
+def select_processed_map(
+    given: str | None, stored: str, branches: Sequence[str], extra: Mapping[str, ScoreMap], config: Mapping[str, Any]
+) -> dict[str, ScoreMap]:
+    """Return one score map by its name, as a localizer takes it.
+
+    Args:
+        given: the user's choice, "b1" or "b1:pamr"; None for the stored one. A plain name takes the stored one's normalisation
+            and refinement.
+        stored: the evaluation's choice; "" without one.
+        branches, extra, config: see `build_processed_maps`.
+
+    Raises:
+        UserError: the map does not exist, or the name leaves several normalisations or refinements open.
+    """
+    name = given or stored
+    base, _, words = name.partition(":")
+    variants = build_processed_maps(base, branches, extra, config)
+    if not words and len(variants) > 1:
+        words = stored.partition(":")[2]
+    full = next(iter(variants)) if len(variants) == 1 else f"{base}:{words}"
+    if full not in variants or (len(variants) == 1 and words and name != full and given):
+        raise UserError(f"score_map={name}: choose from {', '.join(variants)}")
+    return {full: variants[full]}

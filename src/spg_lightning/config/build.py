@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
+from torch import Tensor
 
 from spg_lightning.checkpoints.io import AtomicCheckpointIO
-from spg_lightning.checkpoints.rebuild import build_score_maps
+from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_maps
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
-from spg_lightning.score_maps.registry import resolve
+from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
 from spg_lightning.utils.distributed import torchrun_world_size
@@ -42,11 +43,23 @@ def build_network(cfg: DictConfig, num_classes: int) -> SPGNetwork:
     return network
 
 
-def build_module(cfg: DictConfig, network: SPGNetwork) -> SPGModule:
-    """Return the LightningModule of a run around its network."""
+def build_module(
+    cfg: DictConfig, network: SPGNetwork, states: Mapping[str, dict[str, Tensor]] | None = None
+) -> SPGModule:
+    """Return the LightningModule of a run around its network.
+
+    Args:
+        cfg: of the run.
+        network: of the run.
+        states: what the score maps learnt from the training images, by name.
+    """
     name = cfg.score_map.name
     names = name if isinstance(name, str) else list(name)
-    maps = resolve(names, network.branches, build_score_maps(cfg.score_map.get("maps") or {}))
+    own = build_score_maps(cfg.score_map.get("maps") or {})
+    for key, state in (states or {}).items():
+        if isinstance(score_map := own.get(key), TrainingFreeMap):
+            score_map.load_state(state)
+    maps = build_processed_maps(names, network.branches, own, cfg)
     # bound first: finished objects must not be merged into a config, as keyword arguments of `instantiate` are
     module = instantiate_node(cfg.module, _partial_=True)(network=network, score_maps=maps)
     assert isinstance(module, SPGModule)
@@ -60,6 +73,8 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     """
     _require_accelerator(str(cfg.trainer.accelerator), "trainer.accelerator")
     callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]
+    if cfg.get("seeds") is not None:
+        callbacks.insert(0, instantiate_node(cfg.seeds))
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = instantiate_node(_without_static_graph(cfg.trainer), _partial_=True)
     plugins = [AtomicCheckpointIO(), *(instantiate_node(cfg.trainer.get("plugins")) or ())]

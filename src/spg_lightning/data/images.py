@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import albumentations as A
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, default_collate
 from spg_lightning.data.jpeg import read_jpeg
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
+from spg_lightning.data.seed_maps import SeedMaps
 from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import scale_boxes
@@ -23,6 +24,14 @@ from spg_lightning.localization.threshold_scan import scale_boxes
 log = logging.getLogger(__name__)
 ON_CORRUPT_IMAGE = ("skip", "error")
 DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of more than 8 bits a pixel
+
+
+class SampleKey(NamedTuple):
+    """What a training sample depends on: its index, the seed of its transforms, and the epoch, which selects its seed mask."""
+
+    row: int
+    seed: int | None = None
+    epoch: int = 0
 
 
 class Sample(TypedDict):
@@ -35,7 +44,7 @@ class Sample(TypedDict):
         index: in the records.
         boxes: (n, 4) float32 x0 y0 x1 y1 after the transform, without boxes that the crop cut away.
         true_boxes: (n, 4) integers, the ground truth scaled to the frame of the evaluation; empty in training.
-        mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None.
+        mask: (Y, X) int8, 1 object, 0 background, -1 ignored, or None: the ground truth, in training a seed mask.
         window: still to be cut out of image, boxes and mask, or None.
     """
 
@@ -140,6 +149,7 @@ class ImageDataset(Dataset):
         source: index -> pixels, of any size; None: the files, in full.
         windows: seed -> the window to cut out after `transform`; it is named in the sample, not cut. None: no window.
         frame: width and height that an evaluation compares boxes in; None: samples have no `true_boxes`.
+        seeds: give training samples their seed masks.
     """
 
     def __init__(
@@ -152,28 +162,29 @@ class ImageDataset(Dataset):
         source: Source | None = None,
         windows: Callable[[int | None], Window] | None = None,
         frame: tuple[int, int] | None = None,
+        seeds: SeedMaps | None = None,
     ) -> None:
         if on_corrupt_image not in ON_CORRUPT_IMAGE:
             raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose skip or error")
         self.records, self.transform, self.on_corrupt_image = records, transform, on_corrupt_image
         self.with_masks, self.with_boxes = with_masks and bool(records.masks), with_boxes
         self.source = source or ImageFiles(records)
-        self.windows, self.frame = windows, frame
+        self.windows, self.frame, self.seeds = windows, frame, seeds
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Sample | None:
+    def __getitem__(self, key: int | SampleKey) -> Sample | None:
         """Return a sample, or None for a broken image that is to be skipped.
 
         Args:
-            key: the photo's index; or index and seed, for random transforms that depend on nothing else.
+            key: the image's index; with a seed, random transforms depend on nothing else.
         """
-        index, seed = key if isinstance(key, tuple) else (key, None)
+        index, seed, epoch = SampleKey(*key) if isinstance(key, tuple) else SampleKey(key)
         if seed is not None:
             seed_transform(self.transform, seed)
         try:
-            return self._sample(index, seed)
+            return self._sample(index, seed, epoch)
         except UserError as error:
             if self.on_corrupt_image == "error":
                 raise UserError(f"{error}; restore it, or set data.on_corrupt_image=skip") from error
@@ -186,15 +197,18 @@ class ImageDataset(Dataset):
             return np.zeros((0, 4), np.int64)
         return scale_boxes(self.records.boxes_of(index), tuple(self.records.sizes[index].tolist()), self.frame)
 
-    def _sample(self, index: int, seed: int | None) -> Sample:
+    def _sample(self, index: int, seed: int | None, epoch: int) -> Sample:
         records = self.records
         photo = self.source(index)
         boxes = records.boxes_of(index) if self.with_boxes else np.zeros((0, 4))
         if len(boxes):  # they refer to the image in full
             boxes = boxes * (np.tile(photo.shape[1::-1], 2) / np.tile(records.sizes[index], 2))
         arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
-        if self.with_masks:
-            arguments["mask"] = read_ternary_mask(records, index, (photo.shape[1], photo.shape[0]))
+        size = (photo.shape[1], photo.shape[0])
+        if self.seeds is not None:
+            arguments["mask"] = self.seeds.mask(index, size, epoch)
+        elif self.with_masks:
+            arguments["mask"] = read_ternary_mask(records, index, size)
         out = self.transform(**arguments)
         return Sample(
             image=torch.from_numpy(np.ascontiguousarray(out["image"])).permute(2, 0, 1),
@@ -203,7 +217,7 @@ class ImageDataset(Dataset):
             index=index,
             boxes=torch.from_numpy(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4)),
             true_boxes=self.true_boxes(index),
-            mask=torch.from_numpy(np.ascontiguousarray(out["mask"])) if self.with_masks else None,
+            mask=torch.from_numpy(np.ascontiguousarray(out["mask"])) if "mask" in arguments else None,
             window=self.windows(seed) if self.windows else None,
         )
 

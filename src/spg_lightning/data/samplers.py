@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from torch.utils.data import Sampler
 
-from spg_lightning.data.images import Batch, Sample, collate
+from spg_lightning.data.images import Batch, Sample, SampleKey, collate
 from spg_lightning.errors import UserError
 from spg_lightning.utils.signals import SIGNALS
 
@@ -70,8 +70,8 @@ class ProcessSampler(Sampler[int]):
         return self.size // self.world_size
 
 
-class SeededSampler(Sampler[tuple[int, int]]):
-    """Pairs every index with a seed for its random transforms.
+class SeededSampler(Sampler[SampleKey]):
+    """Gives every index a seed for its random transforms, and the epoch.
 
     The seed depends on the run's seed, the epoch and the index only, so that processes and workers do not change the images.
 
@@ -87,9 +87,10 @@ class SeededSampler(Sampler[tuple[int, int]]):
         """Set the epoch, which selects the shuffle and the seeds. Lightning calls this."""
         self.indices.set_epoch(epoch)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[SampleKey]:
         for index in self.indices:
-            yield index, int(np.random.SeedSequence([self.seed, self.indices.epoch, index]).generate_state(1)[0])
+            seed = int(np.random.SeedSequence([self.seed, self.indices.epoch, index]).generate_state(1)[0])
+            yield SampleKey(index, seed, self.indices.epoch)
 
     def __len__(self) -> int:
         return len(self.indices)

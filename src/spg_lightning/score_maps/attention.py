@@ -5,7 +5,7 @@ from torch import Tensor
 
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
 from spg_lightning.score_maps.registry import register
-from spg_lightning.spg.maps import Map, attention
+from spg_lightning.spg.maps import Map, class_map
 
 
 @register("attention")
@@ -15,8 +15,8 @@ class Attention(ScoreMap):
     auto = True
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return A4's map of the class, min-max normalised."""
-        return attention(context.output, classes)
+        """Return A4's map of the class, unbounded."""
+        return context.upsample(class_map(context.output, classes))
 
 
 @register("cam")

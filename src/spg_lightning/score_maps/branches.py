@@ -5,7 +5,7 @@ from torch import Tensor
 
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
 from spg_lightning.score_maps.registry import register
-from spg_lightning.spg.maps import Map, foreground, min_max
+from spg_lightning.spg.maps import Map, foreground
 
 
 class BranchForeground(ScoreMap):
@@ -15,10 +15,10 @@ class BranchForeground(ScoreMap):
     auto = True
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return the mean of the branches' foregrounds, min-max normalised."""
+        """Return the mean of the branches' foregrounds, in [0, 1]."""
         output = context.output
         maps = [foreground(getattr(output, branch), output.image_size) for branch in self.branches]
-        return min_max(sum(maps[1:], maps[0]) / len(maps))
+        return sum(maps[1:], maps[0]) / len(maps)
 
 
 @register("c")

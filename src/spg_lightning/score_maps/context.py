@@ -1,19 +1,23 @@
 """The interface of score maps, and the one forward of a network on a batch that all of them are computed from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from spg_lightning.spg.maps import Map, min_max, upsample
+from spg_lightning.score_maps.normalization import MinMax
+from spg_lightning.score_maps.refinement import Refinement
+from spg_lightning.spg.maps import Map, upsample
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 from spg_lightning.utils.compile import eager
 
 LAYER = "head_features"  # A4's input: the last features before the scores, as in the papers of the CAM family
+
+NO_OUTPUT = SPGOutput(torch.zeros(0), torch.zeros(0), None, None, None, (0, 0))  # of a network that was not run
 
 Classes = Int[Tensor, " B"]
 
@@ -26,15 +30,21 @@ class ScoreMap:
         per_class: whether the map depends on the class.
         requires_grad: "features" or "images" if the map needs the gradient of a logit by them, else "".
         auto: whether `score_map=auto` includes the map; for maps that cost nothing beyond the forward.
+        uses_network: False for a map of the images alone: without any other map the network is not run.
+        normalize: from any range to [0, 1], see `score_maps.normalization`; min-max is the paper's and the benchmark's.
+        refinement: applied after `normalize`; None for none.
     """
 
     branches: tuple[str, ...] = ()
     per_class: bool = True
     requires_grad: str = ""
     auto: bool = False
+    uses_network: bool = True
+    normalize: Callable[[Map], Map] = MinMax()
+    refinement: Refinement | None = None
 
     def __call__(self, context: "ScoreMapContext", classes: Int[Tensor, " B"]) -> Float[Tensor, "B 1 Y X"]:
-        """Return the map of each image's class at the size of the images, min-max normalised to [0, 1]."""
+        """Return the map of each image's class at the size of the images, in any range."""
         raise NotImplementedError
 
 
@@ -47,6 +57,7 @@ class ScoreMapContext:
         images: (B, 3, Y, X), normalised.
         output: without a graph.
         layer: name of the module whose output `features` is.
+        shared: what several maps compute from the images, by any key.
     """
 
     network: SPGNetwork
@@ -56,11 +67,26 @@ class ScoreMapContext:
     _logits: Tensor
     _features: Tensor
     _maps: Mapping[str, ScoreMap]
+    shared: dict[Any, Any] = field(default_factory=dict)
 
     def map(self, name: str, classes: Classes) -> Map:
-        """Return a score map of one class an image: (B, 1, Y, X) in [0, 1], each min-max normalised."""
+        """Return a score map of one class an image: (B, 1, Y, X) in [0, 1], normalised and refined."""
         # a graph cannot keep labels that Lightning made in inference mode
-        return self._maps[name](self, classes.clone())
+        return self.process(self._maps[name], self._maps[name](self, classes.clone()))
+
+    def process(self, score_map: ScoreMap, values: Map) -> Map:
+        """Return values of a score map with its normalisation and refinement."""
+        values, refinement = score_map.normalize(values.detach()), score_map.refinement
+        if refinement is None:
+            return values
+        if refinement not in self.shared:  # of the images alone: all maps share it
+            self.shared[refinement] = refinement.guide(self.rgb.float())
+        return refinement(values, self.shared[refinement])
+
+    @property
+    def rgb(self) -> Float[Tensor, "B 3 Y X"]:
+        """The images in [0, 1]."""
+        return self.network.stem.denormalize(self.images.detach())
 
     @property
     def features(self) -> Float[Tensor, "B C H W"]:
@@ -76,8 +102,8 @@ class ScoreMapContext:
         return self._gradient(classes, self.images)
 
     def upsample(self, maps: Float[Tensor, "B 1 H W"]) -> Map:
-        """Return maps at the size of the images, min-max normalised."""
-        return min_max(upsample(maps.detach(), self.output.image_size))
+        """Return maps at the size of the images."""
+        return upsample(maps.detach(), (self.images.shape[-2], self.images.shape[-1]))
 
     def _gradient(self, classes: Classes, inputs: Tensor) -> Tensor:
         scores = self._logits.gather(1, classes[:, None]).sum()
@@ -96,6 +122,9 @@ def score_map_context(
         maps: by name, see `resolve`.
         layer: the module whose output the CAM family weights.
     """
+    if maps and not any(score_map.uses_network for score_map in maps.values()):
+        yield ScoreMapContext(network, images, NO_OUTPUT, layer, images.new_zeros(0), images.new_zeros(0), maps)
+        return
     needed = {score_map.requires_grad for score_map in maps.values()}
     branches = tuple(dict.fromkeys(branch for score_map in maps.values() for branch in score_map.branches))
     with ExitStack() as stack:

@@ -39,5 +39,5 @@ class GradCAMPlusPlus(ScoreMap):
     requires_grad = "features"
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return Grad-CAM++, min-max normalised."""
+        """Return Grad-CAM++."""
         return context.upsample(grad_cam_plus_plus(context.features, context.feature_gradient(classes)))

@@ -18,5 +18,5 @@ class InputGradient(ScoreMap):
     requires_grad = "images"
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return the magnitude of the gradient, min-max normalised."""
+        """Return the magnitude of the gradient."""
         return context.upsample(context.image_gradient(classes).abs().amax(dim=1, keepdim=True))

@@ -16,6 +16,6 @@ class LayerCAM(ScoreMap):
     requires_grad = "features"
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return the rectified weighted sum of the features, min-max normalised."""
+        """Return the rectified weighted sum of the features."""
         weights = context.feature_gradient(classes).relu()
         return context.upsample(torch.nansum(weights * context.features, dim=1, keepdim=True).relu())

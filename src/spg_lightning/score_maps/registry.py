@@ -1,9 +1,13 @@
 """The registry of score maps, and the choice among them."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.score_maps.context import ScoreMap
+from spg_lightning.score_maps.mean import Mean
+from spg_lightning.score_maps.refinement import Refinement
+from spg_lightning.spg.maps import Map
 
 SCORE_MAPS: dict[str, ScoreMap] = {}
 
@@ -30,7 +34,8 @@ def resolve(
     """Return the named score maps, in order and each once.
 
     Args:
-        names: one name, several, or "auto" for all maps that cost nothing beyond the forward, and the extra ones.
+        names: one name, several, or "auto" for all maps that cost nothing beyond the forward, and the extra ones. A name like
+            "b1+c" stands for the mean of its maps.
         branches: of the network.
         extra: further score maps by name, beside the registered ones.
 
@@ -42,13 +47,43 @@ def resolve(
         return {name: score_map for name, score_map in offered.items() if score_map.auto or name in (extra or {})}
     listed = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     known = [*SCORE_MAPS, *(extra or {})]
-    for name in listed:
+    for name in "+".join(listed).split("+") if listed else ():
         if name not in known:
             raise UserError(
-                f"score_map={name} does not exist; choose from auto, {', '.join(known)}.{nearest(name, known)}"
+                f"score_map={name} does not exist; choose from auto, {', '.join(known)}, or a mean like "
+                f"{'+'.join(known[:2])}.{nearest(name, known)}"
             )
         if name not in offered:
             raise UserError(f"score_map={name} needs branches this network lacks; it offers {', '.join(offered)}")
     if not listed:
         raise UserError(f"score_map=[]: name at least one of auto, {', '.join(offered)}")
-    return {name: offered[name] for name in listed}
+    return {
+        name: Mean([offered[part] for part in name.split("+")]) if "+" in name else offered[name] for name in listed
+    }
+
+
+def processed(
+    maps: Mapping[str, ScoreMap],
+    normalizations: Mapping[str, Callable[[Map], Map]],
+    refinements: Mapping[str, Refinement | None],
+) -> dict[str, ScoreMap]:
+    """Return every map with every normalisation and every refinement.
+
+    Args:
+        maps: by name.
+        normalizations, refinements: by name. Where there are several, their names are added to the map's: `b1:ivr:pamr`.
+
+    Raises:
+        UserError: an empty choice.
+    """
+    if not normalizations or not refinements:
+        raise UserError("normalize=[] or refine=[]: name at least one of each, e.g. normalize=[minmax] refine=[none]")
+    variants = {}
+    for name, score_map in maps.items():
+        for norm, normalize in normalizations.items():
+            for kind, refinement in refinements.items():
+                words = [name, *([norm] if len(normalizations) > 1 else []), *([kind] if len(refinements) > 1 else [])]
+                variant = copy.copy(score_map)
+                variant.normalize, variant.refinement = normalize, refinement
+                variants[":".join(words)] = variant
+    return variants

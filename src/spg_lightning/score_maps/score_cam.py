@@ -29,7 +29,7 @@ class ScoreCAM(ScoreMap):
     """Features weighted by the logit of the input masked with each of them. Runs the network once a channel and image."""
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:
-        """Return the rectified weighted sum of the features, min-max normalised."""
+        """Return the rectified weighted sum of the features."""
         from torchcam.methods import ScoreCAM as Extractor
 
         classifier = _Classifier(context.network)

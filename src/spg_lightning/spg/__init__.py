@@ -9,6 +9,7 @@ from spg_lightning.spg.guidance import (
     cascade,
     direct,
     mask_fractions,
+    seeded,
     ternary_mask,
 )
 from spg_lightning.spg.losses import SPGLoss, guidance_masks, masked_bce, masks_from_loss, spg_loss, upsampled_bce
@@ -31,6 +32,7 @@ __all__ = [
     "mask_fractions",
     "masked_bce",
     "masks_from_loss",
+    "seeded",
     "spg_loss",
     "ternary_mask",
     "upsampled_bce",

@@ -112,3 +112,24 @@ def direct(attention: Map, b1: Map, b2: Map, thresholds: Thresholds) -> dict[str
         "b1": ternary_mask(attention, thresholds.b1),
         "c": ternary_mask(fused(b1, b2), thresholds.c),
     }
+
+
+def seeded(
+    attention: Map, b1: Map, b2: Map, thresholds: Thresholds, branches: Sequence[str], seeds: Mask | None = None
+) -> dict[str, Mask]:
+    """Return seed masks for some branches, and for the others those of `cascade`.
+
+    Deviation: in the paper all masks come from the network's own maps; seeds come from outside, see `Seeding`.
+
+    Args:
+        attention, b1, b2, thresholds: as in `cascade`.
+        branches: that the seeds supervise, among b2, b1 and c.
+        seeds: ternary masks of the images; None for images without seeds, such as those of a gallery.
+
+    Raises:
+        UserError: an unknown branch.
+    """
+    if unknown := set(branches) - {"b2", "b1", "c"}:
+        raise UserError(f"guidance.branches={list(branches)}: {sorted(unknown)[0]} is not among b2, b1 and c")
+    masks = cascade(attention, b1, b2, thresholds)
+    return masks if seeds is None else {**masks, **dict.fromkeys(branches, seeds)}

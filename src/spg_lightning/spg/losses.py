@@ -73,17 +73,28 @@ def _global_mean_count(valid: Float[Tensor, "B 1 Y X"]) -> Float[Tensor, ""]:
 
 
 def guidance_masks(
-    output: SPGOutput, labels: Int[Tensor, " B"], thresholds: AnyThresholds, guidance: Guidance = cascade
+    output: SPGOutput,
+    labels: Int[Tensor, " B"],
+    thresholds: AnyThresholds,
+    guidance: Guidance = cascade,
+    seeds: Int8[Tensor, "B 1 Y X"] | None = None,
 ) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
-    """Return the masks that supervise this output's branches, at input resolution; empty for SPG-plain."""
+    """Return the masks that supervise this output's branches, at input resolution; empty for SPG-plain.
+
+    Args:
+        output, labels, thresholds, guidance: see `spg_loss`.
+        seeds: given to the guidance as `seeds`, if there are any.
+    """
     if output.b1 is None or output.b2 is None:
         return {}
+    extra = {} if seeds is None else {"seeds": seeds}
     with torch.no_grad():
         masks = guidance(
             attention(output, labels),
             upsample(output.b1, output.image_size).sigmoid(),
             upsample(output.b2, output.image_size).sigmoid(),
             Thresholds.of(thresholds),
+            **extra,
         )
     return {name: mask for name, mask in masks.items() if getattr(output, name) is not None}
 
@@ -94,6 +105,7 @@ def spg_loss(
     thresholds: AnyThresholds,
     guidance: Guidance = cascade,
     weights: Mapping[str, float] | None = None,
+    seeds: Int8[Tensor, "B 1 Y X"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the terms of the loss and `total`, their weighted sum. The terms themselves are not weighted.
 
@@ -103,13 +115,14 @@ def spg_loss(
         thresholds: of the masks for B2, B1 and C.
         guidance: maps -> the mask of each branch: `cascade`, `direct` or any callable like them.
         weights: term -> its factor in `total`; 1 for a term without an entry.
+        seeds: masks from outside, for a guidance that takes them, as `seeded` does.
 
     Returns:
         `cls`, `b2`, `b1`, `c` (those the output has) and `total`, scalars.
     """
     weights = weights or {}
     terms = {"cls": F.cross_entropy(output.logits.to(at_least_float32(output.logits)), labels)}
-    for name, mask in guidance_masks(output, labels, thresholds, guidance).items():
+    for name, mask in guidance_masks(output, labels, thresholds, guidance, seeds).items():
         terms[name] = upsampled_bce(getattr(output, name), mask)
     weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
     return {**terms, "total": torch.stack(weighted).sum()}
@@ -134,18 +147,20 @@ class SPGLoss:
                 raise UserError(f"loss.weights.{name}={weight}: choose a finite number, 0 or more")
         self.thresholds, self.guidance, self.weights = Thresholds.of(thresholds), guidance, dict(weights)
 
-    def __call__(self, output: SPGOutput, labels: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
-        """Return the terms and `total`."""
-        return spg_loss(output, labels, self.thresholds, self.guidance, self.weights)
+    def __call__(self, output: SPGOutput, labels: Int[Tensor, " B"], **seeds: Tensor) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms and `total`; with `seeds=` masks from outside."""
+        return spg_loss(output, labels, self.thresholds, self.guidance, self.weights, **seeds)
 
-    def masks(self, output: SPGOutput, labels: Int[Tensor, " B"]) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
+    def masks(
+        self, output: SPGOutput, labels: Int[Tensor, " B"], **seeds: Tensor
+    ) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
         """Return the masks that supervise this output's branches."""
-        return guidance_masks(output, labels, self.thresholds, self.guidance)
+        return guidance_masks(output, labels, self.thresholds, self.guidance, **seeds)
 
 
 def masks_from_loss(
-    loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"]
+    loss: Callable[..., dict[str, Tensor]], output: SPGOutput, labels: Int[Tensor, " B"], **seeds: Tensor
 ) -> dict[str, Int8[Tensor, "B 1 Y X"]]:
     """Return the masks of a loss that has them, as `SPGLoss` does; of any other loss none."""
     masks = getattr(loss, "masks", None)
-    return masks(output, labels) if masks else {}
+    return masks(output, labels, **seeds) if masks else {}

@@ -72,6 +72,11 @@ class Stem(nn.Module):
         mean, std = (_per_channel(tuple(values), self.dtype, images.device) for values in (self.mean, self.std))
         return (images.to(self.dtype) - mean) / std
 
+    def denormalize(self, images: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
+        """Convert this stem's normalised input to RGB in [0, 1]."""
+        mean, std = (_per_channel(tuple(values), images.dtype, images.device) for values in (self.mean, self.std))
+        return (images * std + mean) / 255
+
     def freeze(self, part: str) -> None:
         """Freeze nothing ("none"), all layers up to and including A1 ("a1"), or the whole backbone ("backbone").
 

@@ -1,0 +1,188 @@
+"""Seeded guidance: foreground maps of all training images, from pretrained features first, then from the network itself."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from spg_lightning.data.images import ImageDataset
+from spg_lightning.data.index.cache import cache_folder
+from spg_lightning.data.seed_maps import LEVELS, SeedMaps
+from spg_lightning.data.transforms import test_transform
+from spg_lightning.datamodule import ImageDataModule
+from spg_lightning.errors import UserError
+from spg_lightning.localizer import Localizer
+from spg_lightning.module import SPGModule
+from spg_lightning.score_maps.context import ScoreMap
+from spg_lightning.score_maps.normalization import MinMax
+from spg_lightning.score_maps.refinement import Refinement
+from spg_lightning.score_maps.registry import processed, resolve
+from spg_lightning.score_maps.training_free import TrainingFreeMap
+from spg_lightning.utils.atomic import atomically
+from spg_lightning.utils.distributed import is_global_zero
+
+log = logging.getLogger(__name__)
+BATCH = 16  # images a forward
+
+
+class Seeding(pl.Callback):
+    """Gives the training images their seed masks, in rounds.
+
+    Round 0 comes from training-free maps, computed once and cached for all runs on the same images. In each later round the
+    network's own refined maps take over (self-training).
+
+    Args:
+        maps: training-free maps by name.
+        name: of the map that seeds, "a+b" for a mean; one of `maps`.
+        round_name: of the network's map that seeds the later rounds.
+        refine: refinement of both; null for none.
+        high, low: see `SeedMaps`.
+        image_side: side in pixels of the images that the training-free maps see.
+        side: of the stored maps in pixels.
+        rounds: when the later rounds begin, as fractions of the training's epochs.
+        directory: for the maps of the later rounds.
+
+    Raises:
+        UserError: impossible thresholds or rounds.
+    """
+
+    def __init__(
+        self,
+        maps: Mapping[str, ScoreMap],
+        name: str,
+        round_name: str,
+        refine: Refinement | None,
+        high: float,
+        low: float,
+        image_side: int,
+        side: int,
+        rounds: Sequence[float],
+        directory: str,
+    ) -> None:
+        if not 0 <= low < high < 1:
+            raise UserError(f"seeds.high={high:g} and seeds.low={low:g}: choose 0 <= low < high < 1")
+        if any(not 0 < begin < 1 for begin in rounds) or sorted(set(rounds)) != list(rounds):
+            raise UserError(
+                f"seeds.rounds={list(rounds)}: choose rising fractions of the training between 0 and 1, or []"
+            )
+        self.maps, self.name, self.round_name, self.refine = dict(maps), name, round_name, refine
+        self.high, self.low, self.image_side, self.side = high, low, image_side, side
+        self.rounds, self.directory = list(rounds), Path(directory)
+        self.seeds: SeedMaps | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Compute the first seeds, before the loaders start. Lightning calls this."""
+        if stage != "fit":
+            return
+        assert isinstance(pl_module, SPGModule)
+        if not pl_module.network.branches:
+            raise UserError("guidance=seeded supervises SPG's branches, and this method has none; choose method=spg")
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        data.setup()
+        epochs = [0, *sorted({max(1, round(begin * (trainer.max_epochs or 1))) for begin in self.rounds})]
+        first = self._cached(data)
+        paths = [first, *(self.directory / f"round{number}.npy" for number in range(1, len(epochs)))]
+        if is_global_zero() and not first.is_file():
+            self._write_first(first, pl_module, data, trainer.strategy.root_device)
+        trainer.strategy.barrier()
+        self.seeds = data.seeds = SeedMaps(paths, epochs, self.high, self.low)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the seeds of the epoch that a resumed run begins with, if the interruption came before."""
+        self._begin_round(trainer, pl_module, trainer.datamodule.begin[0])  # type: ignore[attr-defined]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the seeds of the next epoch where a round begins with it."""
+        self._begin_round(trainer, pl_module, trainer.current_epoch + 1)
+
+    def _begin_round(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
+        assert self.seeds is not None
+        assert isinstance(module, SPGModule)
+        number = self.seeds.round_of(epoch)
+        path = self.seeds.paths[number]
+        if number == 0 or epoch not in self.seeds.epochs or path.is_file():
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if is_global_zero():
+            log.info("seeds: round %d, from the network's own %s", number, self.round_name)
+            own = resolve(self.round_name, module.network.branches)
+            self._write(path, self._localizer(module, own), data.dataset("train"), trainer.strategy.root_device)
+        trainer.strategy.barrier()
+
+    def _write_first(self, path: Path, module: SPGModule, data: ImageDataModule, device: torch.device) -> None:
+        records = data.records["train"]
+        images = ImageDataset(records, test_transform(self.image_side), "skip", with_masks=False, with_boxes=False)
+        log.info("seeds: %s of %d training images, cached in %s", self.name, len(records), path)
+        for part in self.name.split("+"):
+            if isinstance(score_map := self.maps.get(part), TrainingFreeMap):
+                score_map.fit(batch.to(device) / 255 for _, batch in _batches(images))
+        self._write(path, self._localizer(module, resolve(self.name, (), self.maps)), images, device)
+
+    def _localizer(self, module: SPGModule, maps: Mapping[str, ScoreMap]) -> Localizer:
+        return Localizer(module.network, processed(maps, {"minmax": MinMax()}, {"refined": self.refine}))
+
+    def _write(self, path: Path, localizer: Localizer, images: ImageDataset, device: torch.device) -> None:
+        """Write the maps of all images. A corrupt image gets a map that is ignored everywhere."""
+        between = round((self.high + self.low) / 2 * LEVELS)
+        stored = np.full((len(images), self.side, self.side), between, np.uint8)
+        network = localizer.network
+        training = network.training
+        network.eval()
+        for indices, batch in _batches(images):
+            maps = localizer.maps(batch.to(device), [0] * len(batch))
+            stored[indices] = _shrink(torch.from_numpy(maps), self.side)
+        network.train(training)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomically(path) as file:
+            np.save(file, stored)
+
+    def _cached(self, data: ImageDataModule) -> Path:
+        """Return the file of the first seeds: its name depends on all that they depend on."""
+        records = data.records["train"]
+        settings = {
+            "images": [str(records.root.resolve()), *(records.image_id(index) for index in range(len(records)))],
+            "map": self.name, "side": self.side, "image_side": self.image_side,
+            "parts": {name: _describe(self.maps.get(name)) for name in self.name.split("+")},
+            "refine": _describe(self.refine),
+        }  # fmt: skip
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
+        return cache_folder() / "seeds" / f"{digest}.npy"
+
+
+def _describe(part: Any) -> str:
+    """Return a part's class and settings as text; of a backbone its weights."""
+    if part is None:
+        return "none"
+    settings = []
+    for name, value in sorted(vars(part).items()):
+        if isinstance(value, torch.nn.Module):
+            weights = [tensor.double().sum().item() for tensor in value.state_dict().values()]
+            value = (type(value).__name__, weights)
+        if not isinstance(value, Tensor):
+            settings.append(f"{name}={value}")
+    return f"{type(part).__qualname__}({', '.join(settings)})"
+
+
+def _batches(images: ImageDataset) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield indices and uint8 images; corrupt ones are left out."""
+    for begin in range(0, len(images), BATCH):
+        samples = [images[index] for index in range(begin, min(begin + BATCH, len(images)))]
+        kept = [sample for sample in samples if sample is not None]
+        if kept:
+            yield [sample["index"] for sample in kept], torch.stack([sample["image"] for sample in kept])
+
+
+def _shrink(maps: Float[Tensor, "B Y X"], side: int) -> np.ndarray:
+    """Return maps of the stored size and type."""
+    small = F.interpolate(maps[:, None], size=(side, side), mode="area")[:, 0]
+    values: np.ndarray = (small * LEVELS).round().clamp(0, LEVELS).to(torch.uint8).numpy()
+    return values

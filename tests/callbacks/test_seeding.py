@@ -1,0 +1,110 @@
+"""Seeded guidance in whole runs: cache, rounds, exact resumption, and mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from spg_lightning import UserError
+from spg_lightning.localizer import Localizer
+from spg_lightning.spg import Thresholds, cascade, seeded
+from tests.callbacks.helpers import Died, assert_same, dies, run
+
+SEEDED = (
+    "guidance=seeded", "stem.weights=imagenet", "seeds.image_side=64", "seeds.side=16", "seeds.refine.side=32",
+    "seeds.maps.feature_norm.side=64", "seeds.rounds=[0.5]", "trainer.max_epochs=2", "seeds.round_name=b1",
+    "stem.pretrained.weights=imagenet",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.getbasetemp() / "seed-cache"
+    monkeypatch.setenv("SPG_LIGHTNING_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seeded_run(cub, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeded")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SPG_LIGHTNING_CACHE", str(tmp_path_factory.getbasetemp() / "seed-cache"))
+    run(cub, folder, *SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]")
+    patch.undo()
+    return folder
+
+
+def test_seeds_supervise_the_chosen_branches():
+    draw = torch.Generator().manual_seed(0)
+    attention, b1, b2 = (torch.rand(2, 1, 16, 16, generator=draw) for _ in range(3))
+    seeds = torch.randint(-1, 2, (2, 1, 16, 16), generator=draw, dtype=torch.int8)
+    thresholds = Thresholds.of([(0.7, 0.1), (0.5, 0.05), (0.6, 0.2)])
+    usual = cascade(attention, b1, b2, thresholds)
+    masks = seeded(attention, b1, b2, thresholds, branches=["b1"], seeds=seeds)
+    assert torch.equal(masks["b1"], seeds)
+    assert torch.equal(masks["b2"], usual["b2"])
+    assert torch.equal(masks["c"], usual["c"])
+    with pytest.raises(UserError, match="b9 is not among b2, b1 and c"):
+        seeded(attention, b1, b2, thresholds, branches=["b9"], seeds=seeds)
+
+
+def test_seeds_are_cached_and_a_round_comes_from_the_network(seeded_run, cache):
+    (first,) = (cache / "seeds").glob("*.npy")
+    maps, own = np.load(first), np.load(seeded_run / "seeds/round1.npy")
+    assert maps.shape == own.shape
+    assert maps.shape[1:] == (16, 16)
+    assert maps.dtype == np.uint8
+    assert not np.array_equal(maps, own)
+    assert all(values.max() > 150 and values.min() < 50 for values in maps), "each map uses its range"
+
+
+def test_the_second_run_takes_the_cached_seeds_and_is_the_same(cub, seeded_run, tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(
+        "spg_lightning.callbacks.seeding.Seeding._write_first", lambda *_: pytest.fail("computed again")
+    )
+    run(cub, tmp_path, *SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]")
+    assert_same(tmp_path, seeded_run)
+
+
+def test_a_killed_run_resumes_exactly_in_every_round(cub, seeded_run, tmp_path):
+    """Inside round 0; after its last step, before round 1 is written; inside round 1."""
+    overrides = (*SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]", "checkpoint_every_steps=1")
+    for step in (2, 3, 4):
+        with pytest.raises(Died):
+            run(cub, tmp_path, *overrides, *dies(step), "resume=auto")
+    run(cub, tmp_path, *overrides, "resume=auto")
+    assert_same(tmp_path, seeded_run)
+    assert np.array_equal(np.load(tmp_path / "seeds/round1.npy"), np.load(seeded_run / "seeds/round1.npy"))
+
+
+def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
+    stored = torch.load(seeded_run / "checkpoints/last.ckpt", weights_only=True)["spg_lightning"]["localization"]
+    localizer = Localizer.from_checkpoint(seeded_run / "checkpoints/last.ckpt")
+    assert localizer.name == stored["score_map"]
+    assert localizer.name in ("b1:none", "b1:pamr", "c:none", "c:pamr")
+    image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    path = seeded_run / "checkpoints/last.ckpt"
+    plain, refined = (
+        Localizer.from_checkpoint(path, name, 0.5).localize([image])[0][0].score_map for name in ("b1:none", "b1:pamr")
+    )
+    assert not np.array_equal(plain, refined)
+    with pytest.raises(UserError, match="score_map=b1:ivr: choose from b1:none, b1:pamr"):
+        Localizer.from_checkpoint(path, "b1:ivr", 0.5)
+    metrics = json.loads((seeded_run / "metrics.json").read_text())
+    assert {"test/b1:none/gt_known_error", "test/c:pamr/gt_known_error"} <= metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("guidance=seeded",), "need a pretrained backbone, and stem.weights=none has none"),
+        ((*SEEDED, "method=spg_plain"), "supervises SPG's branches, and this method has none; choose method=spg"),
+        ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
+        ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
+        ((*SEEDED, "seeds.name=nothing"), "score_map=nothing does not exist"),
+    ],
+)
+def test_mistakes_have_a_line(cub, tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message):
+        run(cub, tmp_path, *overrides)
