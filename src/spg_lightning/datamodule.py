@@ -1,13 +1,14 @@
 """The LightningDataModule: splits and loaders over the records of a reader."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch.utils.data import DataLoader, Sampler
 
 from spg_lightning.data.device_augmentation import cut_windows
@@ -91,6 +92,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training images
         self.seeds: SeedMaps | None = None  # of the training images, for seeded guidance
+        self.pseudo_boxes = ""  # the score map whose boxes stand in for ground truth on val
         self.begin = (0, 0)
 
     def fast_forward(self, epoch: int, batch: int) -> None:
@@ -113,6 +115,17 @@ class ImageDataModule(pl.LightningDataModule):
         if self.shards is not None:
             self.source = ShardedImages(Shards(self.shards, splits.train, self.resize), rows)
         self.records = {"train": train, "val": val, "test": splits.test}
+
+    def set_pseudo_boxes(self, boxes: Float[np.ndarray, "N 4"], score_map: str) -> None:
+        """Let one box an image stand in for ground truth on val, where there is none.
+
+        Args:
+            boxes: x0 y0 x1 y1 in pixels of the images.
+            score_map: name of the map that they come from.
+        """
+        val = self.records["val"]
+        self.records["val"] = replace(val, boxes=boxes, box_offsets=np.arange(len(val) + 1), origin=None)
+        self.pseudo_boxes = score_map
 
     @property
     def class_names(self) -> tuple[str, ...]:

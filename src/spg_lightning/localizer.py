@@ -128,15 +128,15 @@ class Localizer:
         return next(self.network.parameters()).device
 
     @contextmanager
-    def context(self, images: UInt8[Tensor, "B 3 Y X"]) -> Iterator[ScoreMapContext]:
+    def context(self, images: UInt8[Tensor, "B 3 Y X"], needs_output: bool = True) -> Iterator[ScoreMapContext]:
         """Run the network once on RGB images in [0, 255] and yield the context of the score maps."""
         inputs = self.network.stem.normalize(images.to(self.device))
-        with score_map_context(self.network, inputs, self.score_maps) as context:
+        with score_map_context(self.network, inputs, self.score_maps, needs_output=needs_output) as context:
             yield context
 
     def maps(self, images: UInt8[Tensor, "B 3 Y X"], labels: Sequence[int]) -> Float[np.ndarray, "B Y X"]:
         """Return the score map of one class an image, at the size of the images, in [0, 1]."""
-        with self.context(images) as context:
+        with self.context(images, needs_output=False) as context:
             values: np.ndarray = context.map(self.name, self._classes(labels))[:, 0].cpu().numpy()
         return values
 

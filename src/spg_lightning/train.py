@@ -27,6 +27,7 @@ from spg_lightning.utils.signals import RunInterrupted, StopSignals
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from torch import Tensor
 
     from spg_lightning.checkpoints.resume_state import ResumeState
     from spg_lightning.datamodule import ImageDataModule
@@ -89,7 +90,8 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     checkpointer = ResumableCheckpoint(
         run_dir, cfg.checkpoint_every_steps, state, signals, num_train_images=len(data.records["train"])
     )
-    metadata = CheckpointMetadata(config, data.class_names, data.crop, localization={})
+    states = _fit_score_maps(module, data)
+    metadata = CheckpointMetadata(config, data.class_names, data.crop, {}, states)
     guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
     trainer = build_trainer(cfg, [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata)])
     if state is not None:
@@ -166,6 +168,26 @@ def _fast_forward(state: ResumeState, trainer: pl.Trainer, data: ImageDataModule
     for logger in trainer.loggers:
         if isinstance(logger, ResumableCSVLogger):
             logger.fast_forward(state.step)
+
+
+def _fit_score_maps(module: SPGModule, data: ImageDataModule) -> dict[str, dict[str, Tensor]]:
+    """Fit the score maps that learn from the training images without training, and return what they learnt, by name."""
+    from spg_lightning.data.images import collate
+    from spg_lightning.score_maps.training_free import TrainingFreeMap, training_free_parts
+
+    states: dict[str, dict[str, Tensor]] = {}
+    images = data.dataset("train")
+    for name, score_map in training_free_parts(module.localizer.score_maps):
+        if type(score_map).fit is TrainingFreeMap.fit:
+            continue
+        if name not in states:
+            batches = (
+                collate([images[k] for k in range(i, min(i + 16, len(images)))]) for i in range(0, len(images), 16)
+            )
+            score_map.fit(batch["image"] / 255 for batch in batches if batch is not None)
+            states[name] = score_map.state()
+        score_map.load_state(states[name])
+    return states
 
 
 def _log_summary(cfg: DictConfig, data: ImageDataModule, run_dir: RunDir) -> None:

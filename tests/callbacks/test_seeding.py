@@ -108,3 +108,36 @@ def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
 def test_mistakes_have_a_line(cub, tmp_path, overrides, message):
     with pytest.raises(UserError, match=message):
         run(cub, tmp_path, *overrides)
+
+
+def test_without_boxes_the_seeds_boxes_choose_map_and_threshold(cub, tmp_path, caplog, capsys):
+    """A plain folder: nothing but photos and classes. The threshold is not the default, and the table says what chose it."""
+    run(
+        cub, tmp_path, *SEEDED, "dataset=folder", f"dataset.root={cub / 'images'}", "dataset.resize=36", "dataset.crop=32",
+        "dataset.batch_size=4", "seeds.rounds=[]", "score_map.name=[b1,c]",
+    )  # fmt: skip
+    assert "no val image has a box: map and threshold are chosen by the boxes of feature_norm" in caplog.text
+    stored = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["spg_lightning"]["localization"]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    errors = {name: metrics[f"val/{name}/gt_known_error"] for name in ("b1", "c")}
+    assert stored["score_map"] == min(errors, key=errors.get)
+    assert stored["threshold"] == pytest.approx(metrics["val/threshold"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "localization is not measured" in shown
+
+
+def test_maps_that_learn_without_training_travel_in_the_checkpoint(cub, tmp_path):
+    run(
+        cub,
+        tmp_path,
+        "stem.weights=imagenet",
+        "score_map=feature_pca",
+        "score_map.maps.feature_pca.side=64",
+        "trainer.max_epochs=1",
+    )
+    path = tmp_path / "checkpoints/last.ckpt"
+    image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    values = Localizer.from_checkpoint(path).localize([image])[0][0].score_map
+    assert values.max() == 1
+    stored = torch.load(path, weights_only=True)["spg_lightning"]["score_map_states"]["feature_pca"]
+    assert stored["component"].norm().item() == pytest.approx(1, abs=1e-5)

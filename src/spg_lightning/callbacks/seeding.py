@@ -20,7 +20,8 @@ from spg_lightning.data.seed_maps import LEVELS, SeedMaps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localizer import Localizer
+from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
+from spg_lightning.localizer import NO_BOXES, Localizer
 from spg_lightning.module import SPGModule
 from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.score_maps.normalization import MinMax
@@ -89,12 +90,11 @@ class Seeding(pl.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         data.setup()
         epochs = [0, *sorted({max(1, round(begin * (trainer.max_epochs or 1))) for begin in self.rounds})]
-        first = self._cached(data)
+        first = self._seed_file(trainer, pl_module, data, "train")
         paths = [first, *(self.directory / f"round{number}.npy" for number in range(1, len(epochs)))]
-        if is_global_zero() and not first.is_file():
-            self._write_first(first, pl_module, data, trainer.strategy.root_device)
-        trainer.strategy.barrier()
         self.seeds = data.seeds = SeedMaps(paths, epochs, self.high, self.low)
+        if not len(data.records["val"].boxes) and not data.records["val"].masks:
+            self._draw_pseudo_boxes(trainer, pl_module, data)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the seeds of the epoch that a resumed run begins with, if the interruption came before."""
@@ -118,14 +118,40 @@ class Seeding(pl.Callback):
             self._write(path, self._localizer(module, own), data.dataset("train"), trainer.strategy.root_device)
         trainer.strategy.barrier()
 
-    def _write_first(self, path: Path, module: SPGModule, data: ImageDataModule, device: torch.device) -> None:
-        records = data.records["train"]
-        images = ImageDataset(records, test_transform(self.image_side), "skip", with_masks=False, with_boxes=False)
-        log.info("seeds: %s of %d training images, cached in %s", self.name, len(records), path)
+    def _seed_file(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule, split: str) -> Path:
+        """Return the file of a split's first seeds, computed now if the cache lacks it."""
+        path = self._cached(data, split)
+        if is_global_zero() and not path.is_file():
+            self._write_first(path, module, data, split, trainer.strategy.root_device)
+        trainer.strategy.barrier()
+        return path
+
+    def _write_first(
+        self, path: Path, module: SPGModule, data: ImageDataModule, split: str, device: torch.device
+    ) -> None:
+        maps = resolve(self.name, (), self.maps)
+        log.info("seeds: %s of %d %s images, cached in %s", self.name, len(data.records[split]), split, path)
         for part in self.name.split("+"):
-            if isinstance(score_map := self.maps.get(part), TrainingFreeMap):
-                score_map.fit(batch.to(device) / 255 for _, batch in _batches(images))
-        self._write(path, self._localizer(module, resolve(self.name, (), self.maps)), images, device)
+            if isinstance(score_map := self.maps[part], TrainingFreeMap) and not score_map.state():
+                score_map.fit(batch.to(device) / 255 for _, batch in _batches(self._images(data, "train")))
+        self._write(path, self._localizer(module, maps), self._images(data, split), device)
+
+    def _draw_pseudo_boxes(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> None:
+        """Let the seeds' boxes choose map and threshold: without any box on val nothing else could."""
+        path = self._seed_file(trainer, module, data, "val")
+        threshold, sizes = (self.high + self.low) / 2, data.records["val"].sizes
+        boxes = []
+        for values, size in zip(np.load(path, mmap_mode="r"), sizes.tolist(), strict=True):
+            inside, _ = scan_thresholds(values.astype(np.float32) / LEVELS, NO_BOXES).box_at(threshold)
+            boxes.append(box_in_photo(inside, (self.side, self.side), (size[0], size[1])))
+        data.set_pseudo_boxes(np.asarray(boxes, np.float64), self.name)
+        log.warning(
+            "no val image has a box: map and threshold are chosen by the boxes of %s, see docs/evaluation.md", self.name
+        )
+
+    def _images(self, data: ImageDataModule, split: str) -> ImageDataset:
+        records = data.records[split]
+        return ImageDataset(records, test_transform(self.image_side), "skip", with_masks=False, with_boxes=False)
 
     def _localizer(self, module: SPGModule, maps: Mapping[str, ScoreMap]) -> Localizer:
         return Localizer(module.network, processed(maps, {"minmax": MinMax()}, {"refined": self.refine}))
@@ -134,7 +160,7 @@ class Seeding(pl.Callback):
         """Write the maps of all images. A corrupt image gets a map that is ignored everywhere."""
         between = round((self.high + self.low) / 2 * LEVELS)
         stored = np.full((len(images), self.side, self.side), between, np.uint8)
-        network = localizer.network
+        network = localizer.network.to(device)
         training = network.training
         network.eval()
         for indices, batch in _batches(images):
@@ -145,9 +171,9 @@ class Seeding(pl.Callback):
         with atomically(path) as file:
             np.save(file, stored)
 
-    def _cached(self, data: ImageDataModule) -> Path:
-        """Return the file of the first seeds: its name depends on all that they depend on."""
-        records = data.records["train"]
+    def _cached(self, data: ImageDataModule, split: str) -> Path:
+        """Return the file of a split's first seeds: its name depends on all that they depend on."""
+        records = data.records[split]
         settings = {
             "images": [str(records.root.resolve()), *(records.image_id(index) for index in range(len(records)))],
             "map": self.name, "side": self.side, "image_side": self.image_side,
@@ -165,7 +191,7 @@ def _describe(part: Any) -> str:
     settings = []
     for name, value in sorted(vars(part).items()):
         if isinstance(value, torch.nn.Module):
-            weights = [tensor.double().sum().item() for tensor in value.state_dict().values()]
+            weights = [tensor.cpu().double().sum().item() for tensor in value.state_dict().values()]
             value = (type(value).__name__, weights)
         if not isinstance(value, Tensor):
             settings.append(f"{name}={value}")

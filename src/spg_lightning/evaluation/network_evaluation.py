@@ -35,7 +35,7 @@ def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModul
     names, frames = data.class_names, dict.fromkeys(outputs.scans, data.frame)
     predicted = {i: "(another)" if label == OTHER else names[label] for i, label in outputs.predicted.items()}
     images = image_results(data.records["test"], outputs.scans, predicted, frames, evaluation.threshold)
-    return replace(evaluation, images=images)
+    return replace(evaluation, images=images, pseudo_boxes=data.pseudo_boxes)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Evaluation:
         naive_baselines: "test/floor_..." -> number.
         curves: split -> score map -> counts at all thresholds.
         images: the chosen map's result for each test image.
+        pseudo_boxes: the score map whose boxes stood in for ground truth on val; "" if val has its own, or none.
     """
 
     score_map: str
@@ -60,6 +61,7 @@ class Evaluation:
     naive_baselines: dict[str, float]
     curves: dict[str, dict[str, LocalizationCounts]]
     images: tuple[ImageResult, ...] = ()
+    pseudo_boxes: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -127,9 +129,12 @@ def compute_evaluation(
             "the val images have no boxes to choose a threshold by: boxes are drawn at the default %g, and only oracle numbers "
             "are given; give some val images boxes", DEFAULT_THRESHOLD,
         )  # fmt: skip
+    threshold = per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", DEFAULT_THRESHOLD)
+    if val and not test[chosen].num_boxed and val[chosen].num_boxed:  # nothing to score, but boxes to draw
+        threshold = float(val[chosen].thresholds[val[chosen].best("gt_known")])
     return Evaluation(
         score_map=chosen,
-        threshold=per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", DEFAULT_THRESHOLD),
+        threshold=threshold,
         per_map=per_map,
         naive_baselines={f"test/{name}": value for name, value in blind.items()},
         curves={"val": val, "test": test} if val else {"test": test},

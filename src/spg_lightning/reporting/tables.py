@@ -101,9 +101,16 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
         has_choice = len(val) > 1 and localization_error(counts) is not None
         chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
         if chosen:
-            note.append(f"{' and '.join(chosen).capitalize()} chosen on val.")
-        if not has_threshold:
-            note.append(f"{'Test' if counts.num_boxed else 'Val'} has no boxes: {default}")
+            pseudo = (
+                f": no val image has a box, those of {evaluation.pseudo_boxes} stood in"
+                if evaluation.pseudo_boxes
+                else ""
+            )
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{pseudo}.")
+        if not has_threshold and counts.num_boxed:
+            note.append(f"Test has no boxes: they are drawn at the threshold {evaluation.threshold:g}, chosen on val.")
+        elif not has_threshold:
+            note.append(f"Val has no boxes: {default}")
         if has_oracle:
             note.append("Oracle: threshold chosen on test itself.")
     elif has_oracle:

@@ -30,7 +30,7 @@ class ScoreMap:
         per_class: whether the map depends on the class.
         requires_grad: "features" or "images" if the map needs the gradient of a logit by them, else "".
         auto: whether `score_map=auto` includes the map; for maps that cost nothing beyond the forward.
-        uses_network: False for a map of the images alone: without any other map the network is not run.
+        uses_network: False for a map of the images alone.
         normalize: from any range to [0, 1], see `score_maps.normalization`; min-max is the paper's and the benchmark's.
         refinement: applied after `normalize`; None for none.
     """
@@ -112,7 +112,11 @@ class ScoreMapContext:
 
 @contextmanager
 def score_map_context(
-    network: SPGNetwork, images: Float[Tensor, "B 3 Y X"], maps: Mapping[str, ScoreMap], layer: str = LAYER
+    network: SPGNetwork,
+    images: Float[Tensor, "B 3 Y X"],
+    maps: Mapping[str, ScoreMap],
+    layer: str = LAYER,
+    needs_output: bool = True,
 ) -> Iterator[ScoreMapContext]:
     """Run the network once and yield a context that computes the given score maps for any classes.
 
@@ -121,8 +125,9 @@ def score_map_context(
         images: normalised.
         maps: by name, see `resolve`.
         layer: the module whose output the CAM family weights.
+        needs_output: False for the maps alone: the network is not run if none of them uses it.
     """
-    if maps and not any(score_map.uses_network for score_map in maps.values()):
+    if not needs_output and not any(score_map.uses_network for score_map in maps.values()):
         yield ScoreMapContext(network, images, NO_OUTPUT, layer, images.new_zeros(0), images.new_zeros(0), maps)
         return
     needed = {score_map.requires_grad for score_map in maps.values()}

@@ -1,12 +1,13 @@
 """The interface of maps from a pretrained backbone alone, before any training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
+from spg_lightning.score_maps.mean import Mean
 from spg_lightning.spg.maps import Map
 from spg_lightning.stems.pretrained import PretrainedClassifier, resize
 
@@ -50,3 +51,12 @@ class TrainingFreeMap(ScoreMap):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what `fit` learnt."""
+
+
+def training_free_parts(maps: Mapping[str, ScoreMap]) -> Iterator[tuple[str, TrainingFreeMap]]:
+    """Yield the training-free maps among score maps and in their means, by their own names; a name may come several times."""
+    for name, score_map in maps.items():
+        parts = score_map.parts if isinstance(score_map, Mean) else (score_map,)
+        for part_name, part in zip(name.partition(":")[0].split("+"), parts, strict=True):
+            if isinstance(part, TrainingFreeMap):
+                yield part_name, part
