@@ -45,6 +45,7 @@ def test_seeds_supervise_the_chosen_branches():
     assert torch.equal(masks["b1"], seeds)
     assert torch.equal(masks["b2"], usual["b2"])
     assert torch.equal(masks["c"], usual["c"])
+    assert list(seeded(attention, b1, b2, thresholds, branches=["b1", "c"])) == ["b2"], "a gallery has no seeds to show"
     with pytest.raises(UserError, match="b9 is not among b2, b1 and c"):
         seeded(attention, b1, b2, thresholds, branches=["b9"], seeds=seeds)
 
@@ -100,6 +101,7 @@ def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
     [
         (("guidance=seeded",), "need a pretrained backbone, and stem.weights=none has none"),
         ((*SEEDED, "method=spg_plain"), "supervises SPG's branches, and this method has none; choose method=spg"),
+        ((*SEEDED, "~seeds"), "no mask supervises any branch: .* guidance=seeded needs its seeds"),
         ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
         ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
         ((*SEEDED, "seeds.name=nothing"), "score_map=nothing does not exist"),

@@ -94,7 +94,7 @@ class Seeding(pl.Callback):
         paths = [first, *(self.directory / f"round{number}.npy" for number in range(1, len(epochs)))]
         self.seeds = data.seeds = SeedMaps(paths, epochs, self.high, self.low)
         if not len(data.records["val"].boxes) and not data.records["val"].masks:
-            self._draw_pseudo_boxes(trainer, pl_module, data)
+            self.draw_pseudo_boxes(trainer, pl_module, data)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the seeds of the epoch that a resumed run begins with, if the interruption came before."""
@@ -136,7 +136,7 @@ class Seeding(pl.Callback):
                 score_map.fit(batch.to(device) / 255 for _, batch in _batches(self._images(data, "train")))
         self._write(path, self._localizer(module, maps), self._images(data, split), device)
 
-    def _draw_pseudo_boxes(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> None:
+    def draw_pseudo_boxes(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> None:
         """Let the seeds' boxes choose map and threshold: without any box on val nothing else could."""
         path = self._seed_file(trainer, module, data, "val")
         threshold, sizes = (self.high + self.low) / 2, data.records["val"].sizes

@@ -124,7 +124,8 @@ def seeded(
     Args:
         attention, b1, b2, thresholds: as in `cascade`.
         branches: that the seeds supervise, among b2, b1 and c.
-        seeds: ternary masks of the images; None for images without seeds, such as those of a gallery.
+        seeds: ternary masks of the images; None for images without seeds, such as those of a gallery: then the branches that
+            seeds supervise have no mask.
 
     Raises:
         UserError: an unknown branch.
@@ -132,4 +133,8 @@ def seeded(
     if unknown := set(branches) - {"b2", "b1", "c"}:
         raise UserError(f"guidance.branches={list(branches)}: {sorted(unknown)[0]} is not among b2, b1 and c")
     masks = cascade(attention, b1, b2, thresholds)
-    return masks if seeds is None else {**masks, **dict.fromkeys(branches, seeds)}
+    for branch in branches:
+        masks.pop(branch)
+        if seeds is not None:
+            masks[branch] = seeds
+    return masks

@@ -119,10 +119,16 @@ def spg_loss(
 
     Returns:
         `cls`, `b2`, `b1`, `c` (those the output has) and `total`, scalars.
+
+    Raises:
+        UserError: the guidance returned no mask for any branch.
     """
     weights = weights or {}
     terms = {"cls": F.cross_entropy(output.logits.to(at_least_float32(output.logits)), labels)}
-    for name, mask in guidance_masks(output, labels, thresholds, guidance, seeds).items():
+    masks = guidance_masks(output, labels, thresholds, guidance, seeds)
+    if output.b1 is not None and not masks:
+        raise UserError("no mask supervises any branch: the guidance returned none; guidance=seeded needs its seeds")
+    for name, mask in masks.items():
         terms[name] = upsampled_bce(getattr(output, name), mask)
     weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
     return {**terms, "total": torch.stack(weighted).sum()}
