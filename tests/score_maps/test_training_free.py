@@ -77,9 +77,9 @@ def test_the_network_is_not_run_where_no_map_needs_it(classifier, rgb, monkeypat
 
 def test_backbones_that_cannot_be_used():
     with pytest.raises(UserError, match=r"need a pretrained backbone, and stem\.weights=none has none"):
-        pretrained_classifier("tf_efficientnet_lite0", "none")
+        pretrained_classifier("tf_efficientnet_lite0", "none", None, None)
     with pytest.raises(UserError, match=r"weights file /nowhere\.pth does not exist"):
-        pretrained_classifier("resnet18", "/nowhere.pth")
+        pretrained_classifier("resnet18", "/nowhere.pth", None, None)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_other_models(model, has_cam, tmp_path):
 
     path = tmp_path / "weights.pth"
     torch.save(timm.create_model(model, pretrained=False).state_dict(), path)
-    classifier = pretrained_classifier(model, str(path))
+    classifier = pretrained_classifier(model, str(path), None, None)
     image = torch.rand(1, 3, 224 if "vit" in model else 64, 224 if "vit" in model else 64)
     if has_cam is None:
         with pytest.raises(UserError, match="gives tokens"):

@@ -36,9 +36,7 @@ class PretrainedClassifier(nn.Module):
         UserError: `weights` is "none", or they cannot be had.
     """
 
-    def __init__(
-        self, model: str, weights: str, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, model: str, weights: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         super().__init__()
         if weights == "none":
             raise UserError(
@@ -93,7 +91,7 @@ def _shared(
 
 
 def pretrained_classifier(
-    model: str, weights: str, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    model: str, weights: str, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> PretrainedClassifier:
     """Return a `PretrainedClassifier`, the same for the same arguments: all training-free maps share it.
 
