@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning import UserError
+from spg_lightning import UserError, compose, evaluate, predict
 from spg_lightning.localizer import Localizer
 from spg_lightning.spg import Thresholds, cascade, seeded
 from tests.callbacks.helpers import Died, assert_same, dies, run
@@ -94,6 +94,43 @@ def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
         Localizer.from_checkpoint(path, "b1:ivr", 0.5)
     metrics = json.loads((seeded_run / "metrics.json").read_text())
     assert {"test/b1:none/gt_known_error", "test/c:pamr/gt_known_error"} <= metrics.keys()
+
+
+def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
+    path = seeded_run / "checkpoints/last.ckpt"
+    common = [f"checkpoint={path}", "accelerator=cpu"]
+    found = evaluate(
+        compose("evaluate", [
+            *common, "refine=guided_filter", "normalize=[minmax,ivr]", "score_map.name=[b1,b1+c]", "gallery_images=2",
+            "num_workers=0", "report_images=1", f"output_dir={tmp_path / 'evaluate'}",
+        ])
+    )  # fmt: skip
+    assert set(found.per_map) == {
+        f"{name}:{norm}" for name in ("b1", "b1+c") for norm in ("minmax", "ivr30", "ivr45", "ivr60")
+    }
+    assert len(list((tmp_path / "evaluate/gallery").glob("*.png"))) == 3  # and the overview
+    again = evaluate(
+        compose("evaluate", [*common, "num_workers=0", "gallery_images=0", "report_images=0", f"output_dir={tmp_path / 'again'}",
+                             "score_map.name=[b1,c]", "num_thresholds=50"])
+    )  # fmt: skip
+    trained = json.loads((seeded_run / "metrics.json").read_text())
+    assert again.metrics["test/b1:pamr/gt_known_error"] == trained["test/b1:pamr/gt_known_error"]
+    image = next((cub / "images").rglob("*.jpg"))
+    maps = {}
+    for name, words in {
+        "stored": [],
+        "plain": ["refine=none", "score_map=b1", "normalize=minmax", "threshold=0.5"],
+    }.items():
+        predict(
+            compose("predict", [*common, f"images={image}", *words, "save_maps=true", f"output_dir={tmp_path / name}"])
+        )
+        (file,) = (tmp_path / name).rglob("*.npy")
+        maps[name] = np.load(file)
+    plain = Localizer.from_checkpoint(path, "b1:none", 0.5)
+    from spg_lightning.data.images import read_image
+
+    assert np.allclose(maps["plain"], plain.localize([read_image(image, True)])[0][0].score_map, atol=1e-6)
+    assert maps["stored"].shape == maps["plain"].shape
 
 
 @pytest.mark.parametrize(
