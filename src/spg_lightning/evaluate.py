@@ -46,7 +46,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
 def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`."""
-    from spg_lightning.checkpoints.rebuild import load_network
+    from spg_lightning.checkpoints.rebuild import load_network, use_stem_of_checkpoint
     from spg_lightning.config.build import build_data, build_evaluator, build_module
     from spg_lightning.evaluation.classifiers import open_classifier
     from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
@@ -59,6 +59,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     configure_logging()
     started, folder = datetime.now(UTC), RunDir(_output_dir(cfg))
     network, metadata = load_network(cfg.checkpoint, cfg.trust)
+    use_stem_of_checkpoint(cfg, metadata)
     trained = _evaluation_config(cfg, metadata)
     data = build_data(trained)
     _check_classes(cfg, metadata, data)

@@ -1,6 +1,7 @@
 """Seeded guidance in whole runs: cache, rounds, exact resumption, and mistakes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from spg_lightning import UserError, compose, evaluate, predict
 from spg_lightning.localizer import Localizer
 from spg_lightning.spg import Thresholds, cascade, seeded
+from spg_lightning.utils.run_dir import RunDir
 from tests.callbacks.helpers import Died, assert_same, dies, run
 
 SEEDED = (
@@ -79,6 +81,30 @@ def test_a_killed_run_resumes_exactly_in_every_round(cub, seeded_run, tmp_path):
     assert np.array_equal(np.load(tmp_path / "seeds/round1.npy"), np.load(seeded_run / "seeds/round1.npy"))
 
 
+def test_overwriting_a_run_removes_its_rounds(seeded_run, tmp_path):
+    shutil.copytree(seeded_run, tmp_path / "run")
+    RunDir(tmp_path / "run").clear()
+    assert not (tmp_path / "run/seeds").exists()
+
+
+def test_a_run_resumes_in_another_folder_with_its_rounds(cub, seeded_run, tmp_path):
+    overrides = (*SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]", "checkpoint_every_steps=1")
+    with pytest.raises(Died):
+        run(cub, tmp_path / "first", *overrides, *dies(4))
+    run(cub, tmp_path / "second", *overrides, f"resume={tmp_path / 'first/checkpoints/resume.ckpt'}")
+    assert_same(tmp_path / "second", seeded_run)
+
+
+def test_a_round_takes_the_map_of_each_images_own_class(cub, tmp_path, monkeypatch):
+    asked = []
+    maps = Localizer.maps
+    monkeypatch.setattr(
+        Localizer, "maps", lambda self, images, labels: asked.extend(labels) or maps(self, images, labels)
+    )
+    run(cub, tmp_path, *SEEDED, "seeds.round_name=attention", "score_map.name=[b1]")
+    assert len(set(asked)) > 1
+
+
 def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
     stored = torch.load(seeded_run / "checkpoints/last.ckpt", weights_only=True)["spg_lightning"]["localization"]
     localizer = Localizer.from_checkpoint(seeded_run / "checkpoints/last.ckpt")
@@ -116,6 +142,11 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
     trained = json.loads((seeded_run / "metrics.json").read_text())
     assert again.metrics["test/b1:pamr/gt_known_error"] == trained["test/b1:pamr/gt_known_error"]
     image = next((cub / "images").rglob("*.jpg"))
+    predict(compose("predict", [*common, f"images={image}", "score_map=feature_norm", "score_map.maps.feature_norm.side=64",
+                                "threshold=0.5", f"output_dir={tmp_path / 'training-free'}"]))  # fmt: skip
+    free = evaluate(compose("evaluate", [*common, "score_map=feature_norm", "num_workers=0", "gallery_images=0", "refine=none",
+                                         f"output_dir={tmp_path / 'free'}"]))  # fmt: skip
+    assert list(free.per_map) == ["feature_norm"]
     maps = {}
     for name, words in {
         "stored": [],
@@ -141,7 +172,9 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
         ((*SEEDED, "~seeds"), "no mask supervises any branch: .* guidance=seeded needs its seeds"),
         ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
         ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
-        ((*SEEDED, "seeds.name=nothing"), "score_map=nothing does not exist"),
+        ((*SEEDED, "seeds.name=feature_norm+nothing"), r"nothing is not in seeds\.maps; it has pretrained_cam"),
+        ((*SEEDED, "seeds.round_name=b9"), "score_map=b9 does not exist"),
+        ((*SEEDED, "trainer.max_epochs=1"), r"seeds\.rounds=\[0\.5\] do not fit into trainer\.max_epochs=1"),
     ],
 )
 def test_mistakes_have_a_line(cub, tmp_path, overrides, message):

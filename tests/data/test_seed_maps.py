@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning import UserError
 from spg_lightning.config.build import build_data
 from spg_lightning.config.compose import compose
 from spg_lightning.data.images import SampleKey
@@ -31,7 +30,7 @@ def test_epochs_select_the_round(tmp_path):
     seeds = SeedMaps(paths, [0, 2], high=0.6, low=0.3)
     assert [int(seeds.mask(0, (4, 4), epoch).max()) for epoch in (0, 1, 2, 5)] == [1, 1, 0, 0]
     missing = SeedMaps([tmp_path / "none.npy"], [0], 0.6, 0.3, patience=0)
-    with pytest.raises(UserError, match=r"none\.npy does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"none\.npy does not exist"):
         missing.mask(0, (4, 4), 0)
 
 

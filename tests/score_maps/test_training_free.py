@@ -75,6 +75,16 @@ def test_the_network_is_not_run_where_no_map_needs_it(classifier, rgb, monkeypat
             assert values.shape == (3, 1, 64, 64)
 
 
+def test_torchvisions_vgg16_has_timms_names(tmp_path, classifier):
+    from torchvision.models import vgg16
+
+    original = vgg16(weights=None).eval()
+    torch.save(original.state_dict(), tmp_path / "vgg16.pth")
+    ours = pretrained_classifier("vgg16", str(tmp_path / "vgg16.pth"), [0.0] * 3, [1.0] * 3)
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(ours.model.eval()(image), original(image), atol=1e-4)
+
+
 def test_backbones_that_cannot_be_used():
     with pytest.raises(UserError, match=r"need a pretrained backbone, and stem\.weights=none has none"):
         pretrained_classifier("tf_efficientnet_lite0", "none", None, None)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from spg_lightning.data.images import ImageDataset
 from spg_lightning.data.index.cache import cache_folder
+from spg_lightning.data.records import Records
 from spg_lightning.data.seed_maps import LEVELS, SeedMaps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.datamodule import ImageDataModule
@@ -75,6 +77,8 @@ class Seeding(pl.Callback):
             raise UserError(
                 f"seeds.rounds={list(rounds)}: choose rising fractions of the training between 0 and 1, or []"
             )
+        if unknown := set(name.split("+")) - set(maps):
+            raise UserError(f"seeds.name={name}: {sorted(unknown)[0]} is not in seeds.maps; it has {', '.join(maps)}")
         self.maps, self.name, self.round_name, self.refine = dict(maps), name, round_name, refine
         self.high, self.low, self.image_side, self.side = high, low, image_side, side
         self.rounds, self.directory = list(rounds), Path(directory)
@@ -89,12 +93,27 @@ class Seeding(pl.Callback):
             raise UserError("guidance=seeded supervises SPG's branches, and this method has none; choose method=spg")
         data = trainer.datamodule  # type: ignore[attr-defined]
         data.setup()
-        epochs = [0, *sorted({max(1, round(begin * (trainer.max_epochs or 1))) for begin in self.rounds})]
+        epochs = self._first_epochs(trainer.max_epochs or 0)
+        if self.rounds:
+            resolve(self.round_name, pl_module.network.branches)
         first = self._seed_file(trainer, pl_module, data, "train")
         paths = [first, *(self.directory / f"round{number}.npy" for number in range(1, len(epochs)))]
         self.seeds = data.seeds = SeedMaps(paths, epochs, self.high, self.low)
         if not len(data.records["val"].boxes) and not data.records["val"].masks:
             self.draw_pseudo_boxes(trainer, pl_module, data)
+
+    def _first_epochs(self, max_epochs: int) -> list[int]:
+        """Return the first epoch of each round.
+
+        Raises:
+            UserError: the epochs are not known or too few for the rounds.
+        """
+        epochs = [0, *(round(begin * max_epochs) for begin in self.rounds)]
+        if self.rounds and (max_epochs < 2 or len(set(epochs)) < len(epochs) or max(epochs) >= max_epochs):
+            raise UserError(
+                f"seeds.rounds={self.rounds} do not fit into trainer.max_epochs={max_epochs}: each round needs an epoch"
+            )
+        return epochs
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the seeds of the epoch that a resumed run begins with, if the interruption came before."""
@@ -109,20 +128,28 @@ class Seeding(pl.Callback):
         assert isinstance(module, SPGModule)
         number = self.seeds.round_of(epoch)
         path = self.seeds.paths[number]
-        if number == 0 or epoch not in self.seeds.epochs or path.is_file():
+        if number == 0 or path.is_file():
             return
+        if epoch not in self.seeds.epochs:
+            raise UserError(f"seeds: {path}, which this round trains with, is missing; start again with overwrite=true")
         data = trainer.datamodule  # type: ignore[attr-defined]
         if is_global_zero():
             log.info("seeds: round %d, from the network's own %s", number, self.round_name)
             own = resolve(self.round_name, module.network.branches)
-            self._write(path, self._localizer(module, own), data.dataset("train"), trainer.strategy.root_device)
+            images = ImageDataset(
+                data.records["train"], test_transform(data.crop), data.on_corrupt_image, with_masks=False, with_boxes=False,
+                source=data.source,
+            )  # fmt: skip
+            self._write(path, self._localizer(module, own), images, trainer.strategy.root_device)
+        _wait_for(path)
         trainer.strategy.barrier()
 
     def _seed_file(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule, split: str) -> Path:
         """Return the file of a split's first seeds, computed now if the cache lacks it."""
-        path = self._cached(data, split)
+        path = Path(trainer.strategy.broadcast(str(self._cached(data, split))))
         if is_global_zero() and not path.is_file():
             self._write_first(path, module, data, split, trainer.strategy.root_device)
+        _wait_for(path)
         trainer.strategy.barrier()
         return path
 
@@ -150,8 +177,10 @@ class Seeding(pl.Callback):
         )
 
     def _images(self, data: ImageDataModule, split: str) -> ImageDataset:
-        records = data.records[split]
-        return ImageDataset(records, test_transform(self.image_side), "skip", with_masks=False, with_boxes=False)
+        return ImageDataset(
+            data.records[split], test_transform(self.image_side), data.on_corrupt_image, with_masks=False, with_boxes=False,
+            source=data.source if split == "train" else None,
+        )  # fmt: skip
 
     def _localizer(self, module: SPGModule, maps: Mapping[str, ScoreMap]) -> Localizer:
         return Localizer(module.network, processed(maps, {"minmax": MinMax()}, {"refined": self.refine}))
@@ -163,25 +192,47 @@ class Seeding(pl.Callback):
         network = localizer.network.to(device)
         training = network.training
         network.eval()
+        read = 0
         for indices, batch in _batches(images):
-            maps = localizer.maps(batch.to(device), [0] * len(batch))
+            maps = localizer.maps(batch.to(device), images.records.labels[indices].tolist())
             stored[indices] = _shrink(torch.from_numpy(maps), self.side)
+            read += len(indices)
         network.train(training)
+        if read < len(images) / 2:
+            raise UserError(f"seeds: only {read} of {len(images)} images could be read; restore them")
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomically(path) as file:
             np.save(file, stored)
 
     def _cached(self, data: ImageDataModule, split: str) -> Path:
         """Return the file of a split's first seeds: its name depends on all that they depend on."""
-        records = data.records[split]
+        records, fitted = data.records[split], data.records["train"]
+        parts = [self.maps[part] for part in self.name.split("+")]
+        learns = any(type(part).fit is not TrainingFreeMap.fit for part in parts if isinstance(part, TrainingFreeMap))
         settings = {
-            "images": [str(records.root.resolve()), *(records.image_id(index) for index in range(len(records)))],
+            "images": [str(records.root.resolve()), *(_identity(records, index) for index in range(len(records)))],
+            "fitted on": [_identity(fitted, index) for index in range(len(fitted) if learns else 0)],
             "map": self.name, "side": self.side, "image_side": self.image_side,
             "parts": {name: _describe(self.maps.get(name)) for name in self.name.split("+")},
             "refine": _describe(self.refine),
         }  # fmt: skip
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
         return cache_folder() / "seeds" / f"{digest}.npy"
+
+
+def _wait_for(path: Path) -> None:
+    """Wait for the file that the first process writes, without the time limit of a barrier."""
+    while not is_global_zero() and not path.is_file():
+        time.sleep(0.5)
+
+
+def _identity(records: Records, index: int) -> str:
+    """Return an image's id with its file's size and time: another image of the same name is another image."""
+    try:
+        status = (records.root / records.images[index]).stat()
+    except OSError:  # its pixels come from shards
+        return records.image_id(index)
+    return f"{records.image_id(index)} {status.st_size} {status.st_mtime_ns}"
 
 
 def _describe(part: Any) -> str:
@@ -191,8 +242,11 @@ def _describe(part: Any) -> str:
     settings = []
     for name, value in sorted(vars(part).items()):
         if isinstance(value, torch.nn.Module):
-            weights = [tensor.cpu().double().sum().item() for tensor in value.state_dict().values()]
-            value = (type(value).__name__, weights)
+            digest = hashlib.sha256()
+            for tensor in value.state_dict().values():
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            scale = (getattr(value, "mean", None), getattr(value, "std", None))
+            value = (type(value).__name__, digest.hexdigest(), scale)
         if not isinstance(value, Tensor):
             settings.append(f"{name}={value}")
     return f"{type(part).__qualname__}({', '.join(settings)})"

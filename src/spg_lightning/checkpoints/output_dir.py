@@ -54,11 +54,15 @@ def claim_output_dir(run_dir: RunDir, state: ResumeState | None) -> None:
         run_dir.clear()
     elif state.path.resolve() not in (run_dir.resume.resolve(), run_dir.previous.resolve()):
         source = RunDir(state.path.parent.parent)
-        pairs = ((state.path, run_dir.resume), (source.best, run_dir.best), (source.log, run_dir.log))
+        pairs = [(state.path, run_dir.resume), (source.best, run_dir.best), (source.log, run_dir.log)]
+        run_dir.seeds.mkdir(parents=True, exist_ok=True)
+        pairs += [(file, run_dir.seeds / file.name) for file in source.seeds.glob("round*.npy")]
         copies = {_copy(old, new): new for old, new in pairs if old.is_file()}
         run_dir.clear(keep=[*copies, state.path])
         for copy, new in copies.items():
             copy.replace(new)
+        if not any(run_dir.seeds.iterdir()):
+            run_dir.seeds.rmdir()
     elif state.path.resolve() == run_dir.previous.resolve() and run_dir.resume.is_file():
         # damaged; as the newest checkpoint it would replace the valid one at the next save
         run_dir.resume.replace(run_dir.checkpoints / "damaged.ckpt")

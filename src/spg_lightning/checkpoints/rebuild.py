@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
@@ -58,6 +58,17 @@ def trained_score_maps(
     return maps
 
 
+def use_stem_of_checkpoint(cfg: DictConfig, metadata: CheckpointMetadata) -> None:
+    """Let `score_map=` of a command refer to the stem that the checkpoint was trained with: `${stem.pretrained}`.
+
+    Raises:
+        UserError: the stem names a part that is not allowed.
+    """
+    stem = metadata.config.get("stem") or {}
+    check_allowed_targets(stem, cfg.checkpoint, cfg.trust)
+    OmegaConf.update(cfg, "stem", stem, force_add=True)
+
+
 def build_score_maps(nodes: Mapping[str, Any]) -> dict[str, ScoreMap]:
     """Return the score maps of a config's `score_map.maps`: name -> node."""
     return {str(name): instantiate_node(node) for name, node in nodes.items()}
@@ -102,8 +113,10 @@ def select_processed_map(
     name = given or stored
     base, _, words = name.partition(":")
     variants = build_processed_maps(base, branches, extra, config)
-    if not words and len(variants) > 1:
-        words = stored.partition(":")[2]
+    if len(variants) > 1 and (not given or not words):
+        axes = [config.get(axis) or {} for axis in ("normalize", "refine")]
+        known = {str(word) for axis in axes if len(axis) > 1 for word in axis}
+        words = ":".join(word for word in stored.split(":")[1:] if word in known)
     full = next(iter(variants)) if len(variants) == 1 else f"{base}:{words}"
     if full not in variants or (len(variants) == 1 and words and name != full and given):
         raise UserError(f"score_map={name}: choose from {', '.join(variants)}")

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from jaxtyping import Int8, UInt8
 
-from spg_lightning.errors import UserError
-
 FOREGROUND, BACKGROUND, IGNORED = 1, 0, -1  # as in masks of evaluation
 LEVELS = 255
 
@@ -44,7 +42,7 @@ class SeedMaps:
             epoch: which decides on the round.
 
         Raises:
-            UserError: the round's file does not appear.
+            FileNotFoundError: the round's file does not appear. Not a `UserError`, which would only skip the image.
         """
         values = cv2.resize(self._maps(self.round_of(epoch))[index], size, interpolation=cv2.INTER_LINEAR)
         mask = np.full(values.shape, IGNORED, np.int8)
@@ -60,7 +58,7 @@ class SeedMaps:
             path, waited = self.paths[number], 0.0
             while not path.is_file():
                 if waited >= self.patience:
-                    raise UserError(f"seeds: {path} does not exist; start again with overwrite=true")
+                    raise FileNotFoundError(f"seeds: {path} does not exist; start again with overwrite=true")
                 time.sleep(0.1)
                 waited += 0.1
             self._open[number] = np.load(path, mmap_mode="r")

@@ -119,9 +119,20 @@ def _state_dict(model: str, weights: str) -> dict[str, Tensor]:
         return shipped_state_dict()
     enum = TORCHVISION.get(model)
     if enum is None or (weights not in ("auto", "imagenet") and weights not in enum.__members__):
-        return read_state_dict(weights)
+        return _timm_names(model, read_state_dict(weights))
     entry = enum["IMAGENET1K_V1"] if weights in ("auto", "imagenet") else enum[weights]
-    return torchvision_state_dict(entry)
+    return _timm_names(model, torchvision_state_dict(entry))
+
+
+def _timm_names(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return torchvision's weights of VGG16 under timm's names; others have the same names."""
+    if model != "vgg16" or "classifier.6.weight" not in weights:
+        return weights
+    named = {name: value for name, value in weights.items() if name.startswith("features.")}
+    for layer, name, side in (("classifier.0", "pre_logits.fc1", 7), ("classifier.3", "pre_logits.fc2", 1)):
+        weight = weights[f"{layer}.weight"]
+        named |= {f"{name}.weight": weight.view(len(weight), -1, side, side), f"{name}.bias": weights[f"{layer}.bias"]}
+    return named | {f"head.fc.{kind}": weights[f"classifier.6.{kind}"] for kind in ("weight", "bias")}
 
 
 def resize(rgb: Float[Tensor, "B 3 Y X"], side: int) -> Float[Tensor, "B 3 S S"]:

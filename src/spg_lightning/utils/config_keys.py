@@ -15,7 +15,7 @@ IGNORED_IN_VARIANT = (
     "data.eval_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "trainer.benchmark", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
 )  # fmt: skip
-IGNORED_NAMES = ("root", "dirpath", "save_dir", "default_root_dir")
+IGNORED_NAMES = ("root", "dirpath", "save_dir", "default_root_dir", "directory")
 
 
 def identifies_variant(key: str) -> bool:

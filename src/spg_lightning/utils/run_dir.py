@@ -67,6 +67,11 @@ class RunDir:
         return self.path / "gallery"
 
     @property
+    def seeds(self) -> Path:
+        """The folder of the seed maps of later rounds."""
+        return self.path / "seeds"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -111,3 +116,5 @@ class RunDir:
         for path in (self.provenance, self.config, self.log, *results):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.gallery, ignore_errors=True)
+        if not kept:  # a resumed run goes on with its seeds
+            shutil.rmtree(self.seeds, ignore_errors=True)
