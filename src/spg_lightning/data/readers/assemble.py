@@ -39,7 +39,8 @@ def build_records(
     for name, column in (("labels", labels), ("boxes", boxes), ("masks", masks)):
         if len(column) not in (len(images), 0 if name != "labels" else -1):
             raise UserError(f"{root}: the reader gives {len(images)} images, but {len(column)} {name}")
-    if bad := next((i for i, label in enumerate(labels) if not 0 <= label < len(class_names)), None):
+    bad = next((i for i, label in enumerate(labels) if not 0 <= label < len(class_names)), None)
+    if bad is not None:
         raise UserError(
             f"{root / images[bad]}: label {labels[bad]} is not the index of one of {len(class_names)} classes"
         )
