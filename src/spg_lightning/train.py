@@ -172,19 +172,15 @@ def _fast_forward(state: ResumeState, trainer: pl.Trainer, data: ImageDataModule
 
 def _fit_score_maps(module: SPGModule, data: ImageDataModule) -> dict[str, dict[str, Tensor]]:
     """Fit the score maps that learn from the training images without training, and return what they learnt, by name."""
-    from spg_lightning.data.images import collate
+    from spg_lightning.data.images import batches
     from spg_lightning.score_maps.training_free import TrainingFreeMap, training_free_parts
 
     states: dict[str, dict[str, Tensor]] = {}
-    images = data.dataset("train")
     for name, score_map in training_free_parts(module.localizer.score_maps):
         if type(score_map).fit is TrainingFreeMap.fit:
             continue
         if name not in states:
-            batches = (
-                collate([images[k] for k in range(i, min(i + 16, len(images)))]) for i in range(0, len(images), 16)
-            )
-            score_map.fit(batch["image"] / 255 for batch in batches if batch is not None)
+            score_map.fit(batch["image"] / 255 for batch in batches(data.dataset("train"), 16))
             states[name] = score_map.state()
         score_map.load_state(states[name])
     return states

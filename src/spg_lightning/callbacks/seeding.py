@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from spg_lightning.data.images import ImageDataset
+from spg_lightning.data.images import ImageDataset, batches
 from spg_lightning.data.index.cache import cache_folder
 from spg_lightning.data.records import Records
 from spg_lightning.data.seed_maps import LEVELS, SeedMaps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
-from spg_lightning.localizer import NO_BOXES, Localizer
+from spg_lightning.localizer import Localizer
 from spg_lightning.module import SPGModule
 from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.score_maps.normalization import MinMax
@@ -160,17 +159,20 @@ class Seeding(pl.Callback):
         log.info("seeds: %s of %d %s images, cached in %s", self.name, len(data.records[split]), split, path)
         for part in self.name.split("+"):
             if isinstance(score_map := self.maps[part], TrainingFreeMap) and not score_map.state():
-                score_map.fit(batch.to(device) / 255 for _, batch in _batches(self._images(data, "train")))
+                images = batches(self._images(data, "train"), BATCH)
+                score_map.fit(batch["image"].to(device) / 255 for batch in images)
         self._write(path, self._localizer(module, maps), self._images(data, split), device)
 
     def draw_pseudo_boxes(self, trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> None:
         """Let the seeds' boxes choose map and threshold: without any box on val nothing else could."""
         path = self._seed_file(trainer, module, data, "val")
-        threshold, sizes = (self.high + self.low) / 2, data.records["val"].sizes
-        boxes = []
-        for values, size in zip(np.load(path, mmap_mode="r"), sizes.tolist(), strict=True):
-            inside, _ = scan_thresholds(values.astype(np.float32) / LEVELS, NO_BOXES).box_at(threshold)
-            boxes.append(box_in_photo(inside, (self.side, self.side), (size[0], size[1])))
+        localizer = Localizer(module.network, {}, threshold=(self.high + self.low) / 2)
+        sizes = data.records["val"].sizes.tolist()
+        maps = np.load(path, mmap_mode="r")
+        boxes = [
+            localizer.box(values.astype(np.float32) / LEVELS, (width, height))
+            for values, (width, height) in zip(maps, sizes, strict=True)
+        ]
         data.set_pseudo_boxes(np.asarray(boxes, np.float64), self.name)
         log.warning(
             "no val image has a box: map and threshold are chosen by the boxes of %s, see docs/evaluation.md", self.name
@@ -193,10 +195,10 @@ class Seeding(pl.Callback):
         training = network.training
         network.eval()
         read = 0
-        for indices, batch in _batches(images):
-            maps = localizer.maps(batch.to(device), images.records.labels[indices].tolist())
-            stored[indices] = _shrink(torch.from_numpy(maps), self.side)
-            read += len(indices)
+        for batch in batches(images, BATCH):
+            maps = localizer.maps(batch["image"], batch["label"].tolist())
+            stored[batch["index"].numpy()] = _shrink(torch.from_numpy(maps), self.side)
+            read += len(maps)
         network.train(training)
         if read < len(images) / 2:
             raise UserError(f"seeds: only {read} of {len(images)} images could be read; restore them")
@@ -250,15 +252,6 @@ def _describe(part: Any) -> str:
         if not isinstance(value, Tensor):
             settings.append(f"{name}={value}")
     return f"{type(part).__qualname__}({', '.join(settings)})"
-
-
-def _batches(images: ImageDataset) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield indices and uint8 images; corrupt ones are left out."""
-    for begin in range(0, len(images), BATCH):
-        samples = [images[index] for index in range(begin, min(begin + BATCH, len(images)))]
-        kept = [sample for sample in samples if sample is not None]
-        if kept:
-            yield [sample["index"] for sample in kept], torch.stack([sample["image"] for sample in kept])
 
 
 def _shrink(maps: Float[Tensor, "B Y X"], side: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A torch data set over records: decode, transform, name what is broken."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -239,6 +239,14 @@ def collate(samples: list[Sample | None]) -> Batch | None:
         mask=None if any(mask is None for mask in masks) else default_collate(masks),
         window=None if None in windows else [window for window in windows if window is not None],
     )
+
+
+def batches(images: ImageDataset, size: int) -> Iterator[Batch]:
+    """Yield all images in order, without the corrupt ones, in this process."""
+    for begin in range(0, len(images), size):
+        batch = collate([images[index] for index in range(begin, min(begin + size, len(images)))])
+        if batch is not None:
+            yield batch
 
 
 def stack_images(images: list[UInt8[Tensor, "3 Y X"]]) -> UInt8[Tensor, "B 3 Y X"]:

@@ -138,11 +138,3 @@ def _timm_names(model: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def resize(rgb: Float[Tensor, "B 3 Y X"], side: int) -> Float[Tensor, "B 3 S S"]:
     """Return images at the size that the classifier sees."""
     return F.interpolate(rgb, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
-
-
-@torch.no_grad()
-def class_evidence(classifier: PretrainedClassifier, features: Float[Tensor, "B D H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Return the class maps (Zhou et al., CVPR 2016) weighted by the probabilities of all ImageNet classes."""
-    head = classifier.classifier()
-    probabilities = head(features.mean((2, 3))).softmax(1)
-    return torch.einsum("bdhw,bd->bhw", features, probabilities @ head.weight).unsqueeze(1)
