@@ -171,6 +171,7 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
         ((*SEEDED, "method=spg_plain"), "supervises SPG's branches, and this method has none; choose method=spg"),
         ((*SEEDED, "~seeds"), "no mask supervises any branch: .* guidance=seeded needs its seeds"),
         ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
+        ((*SEEDED, "seeds.side=0"), r"seeds\.side=0: choose a whole number, 1 or more"),
         ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
         ((*SEEDED, "seeds.name=feature_norm+nothing"), r"nothing is not in seeds\.maps; it has pretrained_cam"),
         ((*SEEDED, "seeds.round_name=b9"), "score_map=b9 does not exist"),
@@ -196,6 +197,8 @@ def test_without_boxes_the_seeds_boxes_choose_map_and_threshold(cub, tmp_path, c
     assert stored["threshold"] == pytest.approx(metrics["val/threshold"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "localization is not measured" in shown
+    assert f"threshold {stored['threshold']:g}, chosen on val by the boxes of feature_norm" in shown
+    assert "default threshold" not in shown
 
 
 def test_maps_that_learn_without_training_travel_in_the_checkpoint(cub, tmp_path):

@@ -22,6 +22,7 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         composed("train", f"schedule={name}", "optimizer=adamw", "+trainer.accumulate_grad_batches=2")
         for name in ("step", "constant")
     ]
+    configs.append(composed("train", "guidance=seeded"))
     for cfg in configs:
         check_ranges(cfg)
     assert [key for key in RULES if all(OmegaConf.select(cfg, key, default=...) is ... for cfg in configs)] == []

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from spg_lightning.score_maps import ScoreMap, ScoreMapContext
-from spg_lightning.spg.maps import attention, foreground, min_max
+from spg_lightning.spg.maps import attention, foreground
 
 
 class Product(ScoreMap):
@@ -12,6 +12,6 @@ class Product(ScoreMap):
     branches = ("b1",)
 
     def __call__(self, context: ScoreMapContext, classes: Tensor) -> Tensor:
-        """Return the map of each image's class, (B, 1, Y, X) in [0, 1]."""
+        """Return the map of each image's class, (B, 1, Y, X) in any range."""
         output = context.output
-        return min_max(attention(output, classes) * foreground(output.b1, output.image_size))
+        return attention(output, classes) * foreground(output.b1, output.image_size)

@@ -90,32 +90,37 @@ def _lead(numbers: dict[str, float]) -> str:
 
 def _note(evaluation: Evaluation, is_measured: bool) -> str:
     """Explain the numbers, and on which split map and threshold were chosen."""
-    default = f"boxes are drawn at the default threshold {evaluation.threshold:g}."
     if not is_measured:
-        return f"Neither boxes nor masks: localization is not measured; {default}"
+        return f"Neither boxes nor masks: localization is not measured; {_drawn_threshold(evaluation)}"
     note = ["Errors in percent, lower is better; accuracies (acc, PxAP): higher is better."]
     numbers = evaluation.per_map[evaluation.score_map]
     has_threshold, has_oracle = "test/threshold" in numbers, "test/threshold_oracle" in numbers
     if val := evaluation.curves.get("val"):
-        counts = val[evaluation.score_map]
-        has_choice = len(val) > 1 and localization_error(counts) is not None
+        has_choice = len(val) > 1 and localization_error(val[evaluation.score_map]) is not None
         chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
         if chosen:
-            pseudo = (
-                f": no val image has a box, those of {evaluation.pseudo_boxes} stood in"
-                if evaluation.pseudo_boxes
-                else ""
-            )
-            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{pseudo}.")
-        if not has_threshold and counts.num_boxed:
-            note.append(f"Test has no boxes: they are drawn at the threshold {evaluation.threshold:g}, chosen on val.")
-        elif not has_threshold:
-            note.append(f"Val has no boxes: {default}")
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{_pseudo(evaluation)}.")
+        if not has_threshold:
+            missing = "Test" if val[evaluation.score_map].num_boxed else "Val"
+            note.append(f"{missing} has no boxes: {_drawn_threshold(evaluation)}")
         if has_oracle:
             note.append("Oracle: threshold chosen on test itself.")
     elif has_oracle:
         note.append("Oracle: the threshold of each column is chosen on these images themselves, as papers do.")
     return " ".join(note)
+
+
+def _drawn_threshold(evaluation: Evaluation) -> str:
+    """Say where the threshold of boxes that are not scored comes from."""
+    val = evaluation.curves.get("val")
+    if val and val[evaluation.score_map].num_boxed:
+        return f"boxes are drawn at the threshold {evaluation.threshold:g}, chosen on val{_pseudo(evaluation)}."
+    return f"boxes are drawn at the default threshold {evaluation.threshold:g}."
+
+
+def _pseudo(evaluation: Evaluation) -> str:
+    name = evaluation.pseudo_boxes
+    return f" by the boxes of {name}, as no val image has one" if name else ""
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
