@@ -118,6 +118,10 @@ def test_the_checkpoint_localizes_with_its_refinement(seeded_run):
     assert not np.array_equal(plain, refined)
     with pytest.raises(UserError, match="score_map=b1:ivr: choose from b1:none, b1:pamr"):
         Localizer.from_checkpoint(path, "b1:ivr", 0.5)
+    other = {"normalize": {name: {"_target_": "spg_lightning.score_maps.MinMax"} for name in ("one", "two")}}
+    with pytest.raises(UserError, match=r"choose from \w+:one:none, \w+:one:pamr, \w+:two:none"):
+        Localizer.from_checkpoint(path, threshold=0.5, processing=other)
+    assert Localizer.from_checkpoint(path, "c", 0.5, processing={"refine": {"none": None}}).name == "c"
     metrics = json.loads((seeded_run / "metrics.json").read_text())
     assert {"test/b1:none/gt_known_error", "test/c:pamr/gt_known_error"} <= metrics.keys()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
@@ -51,11 +52,7 @@ def trained_score_maps(
     """
     nodes = (metadata.config.get("score_map") or {}).get("maps") or {}
     check_allowed_targets(nodes, path, trust)
-    maps = build_score_maps(nodes)
-    for name, state in metadata.score_map_states.items():
-        if isinstance(score_map := maps.get(name), TrainingFreeMap):
-            score_map.load_state(state)
-    return maps
+    return build_score_maps(nodes, metadata.score_map_states)
 
 
 def use_stem_of_checkpoint(cfg: DictConfig, metadata: CheckpointMetadata) -> None:
@@ -69,9 +66,20 @@ def use_stem_of_checkpoint(cfg: DictConfig, metadata: CheckpointMetadata) -> Non
     OmegaConf.update(cfg, "stem", stem, force_add=True)
 
 
-def build_score_maps(nodes: Mapping[str, Any]) -> dict[str, ScoreMap]:
-    """Return the score maps of a config's `score_map.maps`: name -> node."""
-    return {str(name): instantiate_node(node) for name, node in nodes.items()}
+def build_score_maps(
+    nodes: Mapping[str, Any], states: Mapping[str, dict[str, Tensor]] | None = None
+) -> dict[str, ScoreMap]:
+    """Return the score maps of a config's `score_map.maps`: name -> node.
+
+    Args:
+        nodes: by name.
+        states: what some of them learnt from the training images, by name.
+    """
+    maps: dict[str, ScoreMap] = {str(name): instantiate_node(node) for name, node in nodes.items()}
+    for name, state in (states or {}).items():
+        if isinstance(score_map := maps.get(name), TrainingFreeMap):
+            score_map.load_state(state)
+    return maps
 
 
 def build_processed_maps(
@@ -110,14 +118,14 @@ def select_processed_map(
     Raises:
         UserError: the map does not exist, or the name leaves several normalisations or refinements open.
     """
-    name = given or stored
-    base, _, words = name.partition(":")
+    base = (given or stored).partition(":")[0]
     variants = build_processed_maps(base, branches, extra, config)
-    if len(variants) > 1 and (not given or not words):
+    if given and ":" in given:
+        name = given
+    else:  # of the stored words those that the config leaves open
         axes = [config.get(axis) or {} for axis in ("normalize", "refine")]
-        known = {str(word) for axis in axes if len(axis) > 1 for word in axis}
-        words = ":".join(word for word in stored.split(":")[1:] if word in known)
-    full = next(iter(variants)) if len(variants) == 1 else f"{base}:{words}"
-    if full not in variants or (len(variants) == 1 and words and name != full and given):
+        open_words = {str(word) for axis in axes if len(axis) > 1 for word in axis}
+        name = ":".join([base, *(word for word in stored.split(":")[1:] if word in open_words)])
+    if name not in variants:
         raise UserError(f"score_map={name}: choose from {', '.join(variants)}")
-    return {full: variants[full]}
+    return {name: variants[name]}

@@ -18,7 +18,6 @@ from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.module import SPGModule
-from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
 from spg_lightning.utils.distributed import torchrun_world_size
@@ -55,10 +54,7 @@ def build_module(
     """
     name = cfg.score_map.name
     names = name if isinstance(name, str) else list(name)
-    own = build_score_maps(cfg.score_map.get("maps") or {})
-    for key, state in (states or {}).items():
-        if isinstance(score_map := own.get(key), TrainingFreeMap):
-            score_map.load_state(state)
+    own = build_score_maps(cfg.score_map.get("maps") or {}, states)
     maps = build_processed_maps(names, network.branches, own, cfg)
     # bound first: finished objects must not be merged into a config, as keyword arguments of `instantiate` are
     module = instantiate_node(cfg.module, _partial_=True)(network=network, score_maps=maps)
