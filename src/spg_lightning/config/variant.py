@@ -29,13 +29,19 @@ def set_variant(cfg: DictConfig, hydra_cfg: Any) -> None:
 
 
 def _choices(hydra_cfg: DictConfig) -> Iterator[str]:
-    """Yield the group choices that are not the default. An ablation of this package only stands for further choices."""
-    conf, config_name = files("spg_lightning.conf"), str(hydra_cfg.job.config_name)
+    """Yield the group choices that are not the default. An ablation that only stands for further choices is not one itself."""
+    config_name = str(hydra_cfg.job.config_name)
     for group, choice in hydra_cfg.runtime.choices.items():
         ignored = group == "trainer" or group.startswith("hydra/") or not identifies_variant(group)
-        expanded = group == "ablation" and conf.joinpath(f"ablation/{choice}.yaml").is_file()
-        if not ignored and not expanded and choice != _default_choices(config_name).get(group):
+        if not ignored and not (group == "ablation" and _only_choices(choice)) and choice != _default_choices(config_name).get(group):
             yield f"{group}={choice}"
+
+
+@cache
+def _only_choices(ablation: str | None) -> bool:
+    """Return whether an ablation of this package sets no values of its own."""
+    path = files("spg_lightning.conf").joinpath(f"ablation/{ablation}.yaml")
+    return path.is_file() and set(OmegaConf.create(path.read_text(encoding="utf-8"))) == {"defaults"}
 
 
 @cache
