@@ -46,8 +46,9 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
 def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`."""
+    from spg_lightning.callbacks.pseudo_boxes import draw_pseudo_boxes
     from spg_lightning.checkpoints.rebuild import load_network, use_stem_of_checkpoint
-    from spg_lightning.config.build import build_data, build_evaluator, build_module
+    from spg_lightning.config.build import build_data, build_evaluator, build_module, build_training_free
     from spg_lightning.evaluation.classifiers import open_classifier
     from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
     from spg_lightning.localizer import Localizer
@@ -70,7 +71,10 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, image_ids, cfg.trust)
     folder.path.mkdir(parents=True, exist_ok=True)
     trainer = build_evaluator(cfg, folder.path)
-    evaluation = evaluate_module(trainer, module, data)
+    training_free = build_training_free(trained)
+    if training_free is not None:
+        draw_pseudo_boxes(training_free, network.to(trainer.strategy.root_device), data, trainer)
+    evaluation = evaluate_module(trainer, module, data, training_free)
     OmegaConf.save(cfg, folder.config, resolve=True)
     score_map = evaluation.score_map
     localizer = Localizer(network, {score_map: module.localizer.score_maps[score_map]}, evaluation.threshold)
@@ -122,9 +126,10 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
     check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)
     trained.score_map = {"name": cfg.score_map.name, "maps": {**own_maps, **(cfg.score_map.get("maps") or {})}}
-    processing = {key: OmegaConf.to_container(trained).get(key) for key in ("normalize", "refine")}  # type: ignore[union-attr]
-    check_allowed_targets(processing, cfg.checkpoint, cfg.trust)
-    for key, node in processing.items():
+    stored = {key: OmegaConf.to_container(trained).get(key) for key in ("normalize", "refine", "training_free")}  # type: ignore[union-attr]
+    check_allowed_targets(stored, cfg.checkpoint, cfg.trust)
+    for key in ("normalize", "refine"):
+        node = stored[key]
         OmegaConf.update(trained, key, cfg.get(key) or node, merge=False, force_add=True)
     module.num_thresholds = cfg.num_thresholds
     module.compile, module.channels_last, module.optimizer, module.schedule = False, True, None, None

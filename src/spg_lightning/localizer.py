@@ -16,12 +16,11 @@ from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.rebuild import load_network, select_processed_map, trained_score_maps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
-from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
+from spg_lightning.localization.threshold_scan import box_of_map
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext, score_map_context
 from spg_lightning.spg.network import SPGNetwork
 
 log = logging.getLogger(__name__)
-NO_BOXES = np.zeros((0, 4), np.int64)
 Box = tuple[float, float, float, float]
 
 
@@ -142,8 +141,7 @@ class Localizer:
 
     def box(self, score_map: Float[np.ndarray, "Y X"], size: tuple[int, int]) -> Box:
         """Return the box x0 y0 x1 y1 of a score map, in pixels of an image of `size` (width, height)."""
-        inside, _ = scan_thresholds(score_map, NO_BOXES).box_at(self.threshold)
-        return box_in_photo(inside, (score_map.shape[1], score_map.shape[0]), size)
+        return box_of_map(score_map, self.threshold, size)
 
     def localize(self, images: Sequence[UInt8[np.ndarray, "Y X 3"]], top_k: int = 1) -> list[list[Localization]]:
         """Return the `top_k` most probable classes of each RGB image, each with its own box, the most probable first.

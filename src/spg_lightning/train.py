@@ -72,11 +72,18 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
 
     from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
     from spg_lightning.callbacks.per_rank_seed import PerRankSeed
+    from spg_lightning.callbacks.pseudo_boxes import PseudoBoxes
     from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
     from spg_lightning.callbacks.save_metadata import SaveMetadata
     from spg_lightning.checkpoints.metadata import CheckpointMetadata
     from spg_lightning.checkpoints.output_dir import claim_output_dir
-    from spg_lightning.config.build import build_data, build_module, build_network, build_trainer
+    from spg_lightning.config.build import (
+        build_data,
+        build_module,
+        build_network,
+        build_trainer,
+        build_training_free,
+    )
     from spg_lightning.evaluation.network_evaluation import evaluate_module
     from spg_lightning.utils.logging import configure_logging
 
@@ -93,7 +100,9 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     states = _fit_score_maps(module, data)
     metadata = CheckpointMetadata(config, data.class_names, data.crop, {}, states)
     guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
-    trainer = build_trainer(cfg, [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata)])
+    training_free = build_training_free(cfg)
+    pseudo = [] if training_free is None else [PseudoBoxes(training_free)]
+    trainer = build_trainer(cfg, [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata), *pseudo])
     if state is not None:
         _fast_forward(state, trainer, data)
     if is_global_zero():
@@ -104,7 +113,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)
         fit_seconds = checkpointer.seconds + (datetime.now(UTC) - started).total_seconds()
         checkpoint = _restore_weights(cfg.eval_checkpoint, trainer, module, run_dir)
-        evaluation = evaluate_module(trainer, module, data)
+        evaluation = evaluate_module(trainer, module, data, training_free)
         if trainer.is_global_zero:
             facts = {
                 "fit_seconds": round(fit_seconds, 1), "steps": trainer.global_step, "weights": checkpoint.stem,
@@ -173,11 +182,11 @@ def _fast_forward(state: ResumeState, trainer: pl.Trainer, data: ImageDataModule
 def _fit_score_maps(module: SPGModule, data: ImageDataModule) -> dict[str, dict[str, Tensor]]:
     """Fit the score maps that learn from the training images without training, and return what they learnt, by name."""
     from spg_lightning.data.images import batches
-    from spg_lightning.score_maps.training_free import TrainingFreeMap, training_free_parts
+    from spg_lightning.score_maps.training_free import training_free_parts
 
     states: dict[str, dict[str, Tensor]] = {}
     for name, score_map in training_free_parts(module.localizer.score_maps):
-        if type(score_map).fit is TrainingFreeMap.fit:
+        if not score_map.learns:
             continue
         if name not in states:
             score_map.fit(batch["image"] / 255 for batch in batches(data.dataset("train"), 16))

@@ -14,8 +14,8 @@ from spg_lightning.utils.run_dir import RunDir
 from tests.callbacks.helpers import Died, assert_same, dies, run
 
 SEEDED = (
-    "guidance=seeded", "stem.weights=imagenet", "seeds.image_side=64", "seeds.side=16", "seeds.refine.side=32",
-    "seeds.maps.feature_norm.side=64", "seeds.rounds=[0.5]", "trainer.max_epochs=2", "seeds.round_name=b1",
+    "guidance=seeded", "stem.weights=imagenet", "training_free.image_side=64", "training_free.side=16",
+    "training_free.refine.side=32", "seeds.rounds=[0.5]", "trainer.max_epochs=2", "seeds.round_name=b1",
     "stem.pretrained.weights=imagenet",
 )  # fmt: skip
 
@@ -53,18 +53,18 @@ def test_seeds_supervise_the_chosen_branches():
 
 
 def test_seeds_are_cached_and_a_round_comes_from_the_network(seeded_run, cache):
-    (first,) = (cache / "seeds").glob("*.npy")
-    maps, own = np.load(first), np.load(seeded_run / "seeds/round1.npy")
-    assert maps.shape == own.shape
-    assert maps.shape[1:] == (16, 16)
-    assert maps.dtype == np.uint8
-    assert not np.array_equal(maps, own)
+    maps = np.stack([np.load(file) for file in (cache / "training_free").rglob("*.npy")])
+    own = np.load(seeded_run / "seeds/round1.npy")
+    assert len(maps) > len(own), "those of val and test, too: the floor"
+    assert maps.shape[1:] == own.shape[1:] == (16, 16)
+    assert maps.dtype == own.dtype == np.uint8
+    assert not any(np.array_equal(values, round1) for values in maps for round1 in own)
     assert all(values.max() > 150 and values.min() < 50 for values in maps), "each map uses its range"
 
 
 def test_the_second_run_takes_the_cached_seeds_and_is_the_same(cub, seeded_run, tmp_path, cache, monkeypatch):
     monkeypatch.setattr(
-        "spg_lightning.callbacks.seeding.Seeding._write_first", lambda *_: pytest.fail("computed again")
+        "spg_lightning.evaluation.training_free.TrainingFreeMaps._fit", lambda *_: pytest.fail("computed again")
     )
     run(cub, tmp_path, *SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]")
     assert_same(tmp_path, seeded_run)
@@ -175,9 +175,13 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
         ((*SEEDED, "method=spg_plain"), "supervises SPG's branches, and this method has none; choose method=spg"),
         ((*SEEDED, "~seeds"), "no mask supervises any branch: .* guidance=seeded needs its seeds"),
         ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
-        ((*SEEDED, "seeds.side=0"), r"seeds\.side=0: choose a whole number, 1 or more"),
+        ((*SEEDED, "training_free.side=0"), r"training_free\.side=0: choose a whole number, 1 or more"),
+        ((*SEEDED, "training_free=none"), "guidance=seeded needs training-free maps; choose training_free=default"),
         ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
-        ((*SEEDED, "seeds.name=feature_norm+nothing"), r"nothing is not in seeds\.maps; it has pretrained_cam"),
+        (
+            (*SEEDED, "training_free.name=feature_norm+nothing"),
+            r"nothing is not in training_free\.maps; it has pretrained_cam",
+        ),
         ((*SEEDED, "seeds.round_name=b9"), "score_map=b9 does not exist"),
         ((*SEEDED, "trainer.max_epochs=1"), r"seeds\.rounds=\[0\.5\] do not fit into trainer\.max_epochs=1"),
     ],
@@ -193,7 +197,7 @@ def test_without_boxes_the_seeds_boxes_choose_map_and_threshold(cub, tmp_path, c
         cub, tmp_path, *SEEDED, "dataset=folder", f"dataset.root={cub / 'images'}", "dataset.resize=36", "dataset.crop=32",
         "dataset.batch_size=4", "seeds.rounds=[]", "score_map.name=[b1,c]",
     )  # fmt: skip
-    assert "no val image has a box: map and threshold are chosen by the boxes of feature_norm" in caplog.text
+    assert "no val image has a box: boxes of feature_norm choose map and threshold" in caplog.text
     stored = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["spg_lightning"]["localization"]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     errors = {name: metrics[f"val/{name}/gt_known_error"] for name in ("b1", "c")}

@@ -8,13 +8,14 @@ from spg_lightning.config.build import build_data
 from spg_lightning.config.compose import compose
 from spg_lightning.data.images import SampleKey
 from spg_lightning.data.seed_maps import BACKGROUND, FOREGROUND, IGNORED, SeedMaps
+from spg_lightning.data.stored_maps import MapArray, MapFiles, to_levels, write_maps
 from tests.conftest import TINY
 from tests.trees import write_cub
 
 
 def write(path, maps):
-    np.save(path, np.round(np.asarray(maps) * 255).astype(np.uint8))
-    return path
+    write_maps(path, to_levels(np.asarray(maps)))
+    return MapArray(path)
 
 
 def test_thresholds_are_fractions_of_the_range(tmp_path):
@@ -26,10 +27,11 @@ def test_thresholds_are_fractions_of_the_range(tmp_path):
 
 
 def test_epochs_select_the_round(tmp_path):
-    paths = [write(tmp_path / f"{k}.npy", np.full((1, 4, 4), value)) for k, value in enumerate((1.0, 0.0))]
-    seeds = SeedMaps(paths, [0, 2], high=0.6, low=0.3)
+    write_maps(tmp_path / "maps/one.npy", np.full((4, 4), 255))
+    rounds = [MapFiles(tmp_path / "maps", ["one"]), write(tmp_path / "1.npy", np.zeros((1, 4, 4)))]
+    seeds = SeedMaps(rounds, [0, 2], high=0.6, low=0.3)
     assert [int(seeds.mask(0, (4, 4), epoch).max()) for epoch in (0, 1, 2, 5)] == [1, 1, 0, 0]
-    missing = SeedMaps([tmp_path / "none.npy"], [0], 0.6, 0.3, patience=0)
+    missing = SeedMaps([MapArray(tmp_path / "none.npy", patience=0)], [0], 0.6, 0.3)
     with pytest.raises(FileNotFoundError, match=r"none\.npy does not exist"):
         missing.mask(0, (4, 4), 0)
 

@@ -17,6 +17,7 @@ from spg_lightning.checkpoints.io import AtomicCheckpointIO
 from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_maps
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
+from spg_lightning.evaluation.training_free import TrainingFreeMaps
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
@@ -60,6 +61,20 @@ def build_module(
     module = instantiate_node(cfg.module, _partial_=True)(network=network, score_maps=maps)
     assert isinstance(module, SPGModule)
     return module
+
+
+def build_training_free(cfg: DictConfig) -> TrainingFreeMaps | None:
+    """Return the training-free maps of a run, None for a backbone without pretrained weights at hand."""
+    weights = OmegaConf.select(cfg, "stem.pretrained.weights", default="none")
+    if "_target_" not in (cfg.get("training_free") or {}) or weights == "none":
+        return None
+    try:
+        maps = instantiate_node(cfg.training_free)
+    except UserError as error:
+        log.warning("no training-free floor: %s", error)
+        return None
+    assert isinstance(maps, TrainingFreeMaps)
+    return maps
 
 
 def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Trainer:

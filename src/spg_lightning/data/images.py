@@ -1,14 +1,14 @@
 """A torch data set over records: decode, transform, name what is broken."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 import albumentations as A
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Int8, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -197,6 +197,16 @@ class ImageDataset(Dataset):
             return np.zeros((0, 4), np.int64)
         return scale_boxes(self.records.boxes_of(index), tuple(self.records.sizes[index].tolist()), self.frame)
 
+    def true_mask(self, index: int) -> Int8[Tensor, "Y X"] | None:
+        """Return the ground-truth mask of an image as its sample has it, without reading the image; None without masks."""
+        if not self.with_masks:
+            return None
+        width, height = (int(side) for side in self.records.sizes[index])
+        mask = read_ternary_mask(self.records, index, (width, height))
+        blank = np.zeros((height, width, 3), np.uint8)
+        out = self.transform(image=blank, bboxes=np.zeros((0, 4)), box_rows=np.zeros(0, int), mask=mask)
+        return torch.from_numpy(np.ascontiguousarray(out["mask"]))
+
     def _sample(self, index: int, seed: int | None, epoch: int) -> Sample:
         records = self.records
         photo = self.source(index)
@@ -241,10 +251,11 @@ def collate(samples: list[Sample | None]) -> Batch | None:
     )
 
 
-def batches(images: ImageDataset, size: int) -> Iterator[Batch]:
-    """Yield all images in order, without the corrupt ones, in this process."""
-    for begin in range(0, len(images), size):
-        batch = collate([images[index] for index in range(begin, min(begin + size, len(images)))])
+def batches(images: ImageDataset, size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+    """Yield images in order, all or those of `indices`, without the corrupt ones, in this process."""
+    indices = range(len(images)) if indices is None else indices
+    for begin in range(0, len(indices), size):
+        batch = collate([images[index] for index in indices[begin : begin + size]])
         if batch is not None:
             yield batch
 

@@ -9,7 +9,16 @@ import pytorch_lightning as pl
 
 from spg_lightning.data.predictions import OTHER
 from spg_lightning.datamodule import ImageDataModule
-from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results, select_score_map
+from spg_lightning.errors import UserError
+from spg_lightning.evaluation.results import (
+    Evaluation,
+    compute_evaluation,
+    image_results,
+    localization_error,
+    select_score_map,
+)
+from spg_lightning.evaluation.training_free import TrainingFreeMaps
+from spg_lightning.localization.metrics import summarize
 from spg_lightning.localizer import Localizer
 from spg_lightning.module import SPGModule
 from spg_lightning.reporting.run_page import Picture
@@ -18,8 +27,15 @@ from spg_lightning.spg.network import SPGNetwork
 log = logging.getLogger(__name__)
 
 
-def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModule) -> Evaluation:
-    """Run val and test once each, for all score maps of the module."""
+def evaluate_module(
+    trainer: pl.Trainer, module: SPGModule, data: ImageDataModule, training_free: TrainingFreeMaps | None = None
+) -> Evaluation:
+    """Run val and test once each, for all score maps of the module.
+
+    Args:
+        trainer, module, data: of the run.
+        training_free: measured beside the naive baselines; None for a backbone without pretrained weights.
+    """
     trainer.validate(module, datamodule=data, verbose=False)
     module.recorded_map = select_score_map(module.curves["val"])
     trainer.test(module, datamodule=data, verbose=False)
@@ -35,7 +51,29 @@ def evaluate_module(trainer: pl.Trainer, module: SPGModule, data: ImageDataModul
     names, frames = data.class_names, dict.fromkeys(outputs.scans, data.frame)
     predicted = {i: "(another)" if label == OTHER else names[label] for i, label in outputs.predicted.items()}
     images = image_results(data.records["test"], outputs.scans, predicted, frames, evaluation.threshold)
-    return replace(evaluation, images=images, pseudo_boxes=data.pseudo_boxes)
+    floors = evaluation.naive_baselines | _training_free_floor(trainer, module, data, training_free)
+    return replace(evaluation, images=images, pseudo_boxes=data.pseudo_boxes, naive_baselines=floors)
+
+
+def _training_free_floor(
+    trainer: pl.Trainer, module: SPGModule, data: ImageDataModule, maps: TrainingFreeMaps | None
+) -> dict[str, float]:
+    """Return the metrics of the training-free map on test, at its threshold from val, as "test/floor_training_free_..."."""
+    test = next(iter(module.curves["test"].values()))
+    if maps is None or localization_error(test) is None:
+        return {}
+    network = module.network.to(trainer.strategy.root_device)
+    try:
+        counts = {}
+        for split in ("val", "test"):
+            files = maps.compute(network, data, split, trainer.global_rank, trainer.world_size)
+            trainer.strategy.barrier()
+            counts[split] = maps.counts(files, data, split, len(test.thresholds))
+    except UserError as error:  # the run itself is finished, and must not be lost
+        log.warning("no training-free floor: %s", error)
+        return {}
+    numbers = summarize(counts["test"], counts["val"])
+    return {f"test/floor_training_free_{name}": value for name, value in numbers.items() if not name.startswith("num_")}
 
 
 @contextmanager

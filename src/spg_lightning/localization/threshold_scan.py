@@ -9,6 +9,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.localization.component_tree import scan_levels
 
 NUM_THRESHOLDS = 1000
+NO_BOXES = np.zeros((0, 4), np.int64)
 LONGEST_SIDE = 65533  # the scan packs a pixel's place into 32 bits
 
 
@@ -45,6 +46,23 @@ class ThresholdScan:
         """Return the largest contour's box at one threshold, and its best IoU with the ground truth."""
         level = int(threshold * self.max_value)
         return self.largest_box[level].astype(np.int64), float(self.largest_iou[level])
+
+
+def box_of_map(
+    score_map: Float[np.ndarray, "Y X"], threshold: float, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the box x0 y0 x1 y1 of a map's largest contour, in the pixels of an image of `size` (width, height).
+
+    Args:
+        score_map: in [0, 1].
+        threshold: fraction of the map's maximum.
+        size: of the image.
+
+    Raises:
+        UserError: see `check_map`.
+    """
+    inside, _ = scan_thresholds(score_map, NO_BOXES).box_at(threshold)
+    return box_in_photo(inside, (score_map.shape[1], score_map.shape[0]), size)
 
 
 def check_map(score_map: np.ndarray, name: str) -> None:

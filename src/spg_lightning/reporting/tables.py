@@ -31,7 +31,7 @@ ORACLE_COLUMNS = {
     "pxap": "\nPxAP",
     "threshold_oracle": "thresh-\nold",
 }
-FLOORS = {"center": "centred box", "whole": "whole image"}
+FLOORS = {"training_free": "training-free", "center": "centred box", "whole": "whole image"}
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,11 @@ def result_table(evaluation: Evaluation) -> ResultTable:
         cells = [_cell(values.get(f"test/{key}"), key) for key in columns]
         rows.append(TableRow("chosen" if is_chosen else "", [f"{name} *" if is_chosen else name or "maps", *cells]))
     for name, title in FLOORS.items():
-        keys = ("gt_known_error", "gt_known_error_oracle")
-        errors = {key: evaluation.naive_baselines.get(f"test/floor_{name}_{key}") for key in keys}
+        found = {key: evaluation.naive_baselines.get(f"test/floor_{name}_{key}") for key in columns}
         if name == "whole" and not has_val:  # the whole image has no threshold to choose
-            errors["gt_known_error_oracle"] = errors["gt_known_error"]
-        if any(error is not None for error in errors.values()):
-            cells = ["" if errors.get(key) is None else _cell(errors[key], key) for key in columns]
+            found["gt_known_error_oracle"] = evaluation.naive_baselines.get("test/floor_whole_gt_known_error")
+        if any(value is not None for value in found.values()):
+            cells = ["" if value is None else _cell(value, key) for key, value in found.items()]
             rows.append(TableRow("floor", [title, *cells]))
     return ResultTable(
         _lead(numbers), ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns))

@@ -45,6 +45,11 @@ class TrainingFreeMap(ScoreMap):
     def fit(self, images: Iterable[Float[Tensor, "B 3 Y X"]]) -> None:
         """Learn from training images without labels, RGB in [0, 1]. Most maps have nothing to learn."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether `fit` does anything."""
+        return type(self).fit is not TrainingFreeMap.fit
+
     def state(self) -> dict[str, Tensor]:
         """Return what `fit` learnt."""
         return {}

@@ -8,19 +8,23 @@ from typing import IO, Any
 
 
 @contextmanager
-def atomically(path: Path, mode: str = "wb", keep: Path | None = None, **options: Any) -> Iterator[IO[Any]]:
+def atomically(
+    path: Path, mode: str = "wb", keep: Path | None = None, is_shared: bool = False, **options: Any
+) -> Iterator[IO[Any]]:
     """Write to a temporary file, fsync it, then rename it over `path`.
 
     Args:
         path: of the file; its folder is created if missing.
         mode, options: of `open`.
         keep: new path of the existing file; None replaces it.
+        is_shared: several processes may write the file at once; the last one stays.
 
     Raises:
         OSError: the file cannot be written; the existing one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # a constant name: the next run overwrites what a killed one left
+    # a constant name: the next run overwrites what a killed one left
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if is_shared else f".{path.name}.tmp")
     try:
         with temporary.open(mode, **options) as file:
             yield file
