@@ -107,6 +107,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     needed, and checkpoints of older versions may lack them.
     """
     from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
+    from spg_lightning.checkpoints.rebuild import PROCESSING
 
     trained = OmegaConf.create(metadata.config)
     if cfg.get("dataset"):
@@ -126,9 +127,9 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
     check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)
     trained.score_map = {"name": cfg.score_map.name, "maps": {**own_maps, **(cfg.score_map.get("maps") or {})}}
-    stored = {key: OmegaConf.to_container(trained).get(key) for key in ("normalize", "refine", "training_free")}  # type: ignore[union-attr]
+    stored = {key: OmegaConf.to_container(trained).get(key) for key in (*PROCESSING, "training_free")}  # type: ignore[union-attr]
     check_allowed_targets(stored, cfg.checkpoint, cfg.trust)
-    for key in ("normalize", "refine"):
+    for key in PROCESSING:
         node = stored[key]
         OmegaConf.update(trained, key, cfg.get(key) or node, merge=False, force_add=True)
     module.num_thresholds = cfg.num_thresholds

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
-from spg_lightning.checkpoints.rebuild import load_network, select_processed_map, trained_score_maps
+from spg_lightning.checkpoints.rebuild import PROCESSING, load_network, select_processed_map, trained_score_maps
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import box_of_map
@@ -89,7 +89,7 @@ class Localizer:
             score_map, threshold: None for those that the evaluation chose on val and stored in the checkpoint.
             trust: packages, beside this one, whose classes the checkpoint may name.
             extra: score maps of your own, by name.
-            processing: nodes `normalize` and `refine` in place of the checkpoint's, as in a config.
+            processing: nodes of `PROCESSING` in place of the checkpoint's, as in a config.
 
         Raises:
             UserError: the file cannot be used, the network lacks the score map, or neither the arguments nor the checkpoint
@@ -103,7 +103,7 @@ class Localizer:
                 "give both, e.g. score_map=attention threshold=0.2"
             )
         known = {**trained_score_maps(metadata, path, trust), **(extra or {})}
-        settings = {key: metadata.config.get(key) for key in ("normalize", "refine")}
+        settings = {key: metadata.config.get(key) for key in PROCESSING}
         check_allowed_targets(settings, path, trust)
         settings |= {key: node for key, node in (processing or {}).items() if node is not None}
         stored = str(chosen.get("score_map", ""))

@@ -63,7 +63,7 @@ def predict(cfg: DictConfig) -> list[Prediction]:
 def _localizer(cfg: DictConfig) -> Localizer:
     """Return the localizer of the checkpoint, with the score map and threshold of the command if it gives them."""
     from spg_lightning.checkpoints.metadata import read_checkpoint
-    from spg_lightning.checkpoints.rebuild import build_score_maps, use_stem_of_checkpoint
+    from spg_lightning.checkpoints.rebuild import PROCESSING, build_score_maps, use_stem_of_checkpoint
     from spg_lightning.localizer import Localizer
 
     own = cfg.get("score_map") or OmegaConf.create()
@@ -72,7 +72,7 @@ def _localizer(cfg: DictConfig) -> Localizer:
     if own.get("maps"):
         use_stem_of_checkpoint(cfg, read_checkpoint(cfg.checkpoint)[0])
     extra = build_score_maps(own.get("maps") or {})
-    processing = {key: OmegaConf.to_container(cfg[key]) for key in ("normalize", "refine") if cfg.get(key)}
+    processing = {key: OmegaConf.to_container(cfg[key]) for key in PROCESSING if cfg.get(key)}
     return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 

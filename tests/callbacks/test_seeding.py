@@ -176,7 +176,10 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
         ((*SEEDED, "~seeds"), "no mask supervises any branch: .* guidance=seeded needs its seeds"),
         ((*SEEDED, "seeds.low=0.7"), "seeds.high=0.6 and seeds.low=0.7"),
         ((*SEEDED, "training_free.side=0"), r"training_free\.side=0: choose a whole number, 1 or more"),
-        ((*SEEDED, "training_free=none"), "guidance=seeded needs training-free maps; choose training_free=default"),
+        (
+            ("guidance=seeded", "stem.weights=imagenet", "training_free=none"),
+            "guidance=seeded needs training-free maps; choose training_free=default",
+        ),
         ((*SEEDED, "seeds.rounds=[1.5]"), r"seeds.rounds=\[1.5\]: choose rising fractions"),
         (
             (*SEEDED, "training_free.name=feature_norm+nothing"),

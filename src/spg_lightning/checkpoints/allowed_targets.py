@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from spg_lightning.errors import UserError
 
 # groups of conf/, beside train.yaml, that evaluation instantiates
-GROUPS = ("dataset", "guidance", "method", "normalize", "training_free", "refine", "score_map", "stem")
+GROUPS = ("dataset", "guidance", "method", "normalize", "training_free", "refine", "score_map", "stem", "views")
 ENTRY_POINTS = "spg_lightning.trusted"  # group: an installed package lists itself, e.g. birdwatch = "birdwatch"
 
 

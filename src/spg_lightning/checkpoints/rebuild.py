@@ -17,6 +17,8 @@ from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.instantiate import instantiate_node
 
+PROCESSING = ("views", "normalize", "refine")  # config groups of what follows a score map, in the order of a map's name
+
 
 def load_network(path: str | Path, trust: Sequence[str] = ()) -> tuple[SPGNetwork, CheckpointMetadata]:
     """Rebuild the network of a checkpoint, in evaluation mode, and return it with the checkpoint's metadata.
@@ -92,16 +94,16 @@ def build_processed_maps(
 
     Args:
         names, branches, extra: see `resolve`.
-        config: with the nodes `normalize` and `refine`; min-max and no refinement without them.
+        config: with the nodes of `PROCESSING`; without them the images alone, min-max and no refinement.
     """
-    normalizations = {str(name): instantiate_node(node) for name, node in (config.get("normalize") or {}).items()}
-    refinements = {
-        str(name): None if node is None else instantiate_node(node)
-        for name, node in (config.get("refine") or {}).items()
-    }
+    views, normalizations, refinements = (_instantiate_choices(config.get(axis)) for axis in PROCESSING)
     return processed(
-        resolve(names, branches, extra), normalizations or {"minmax": MinMax()}, refinements or {"none": None}
+        resolve(names, branches, extra), normalizations or {"minmax": MinMax()}, refinements or {"none": None}, views
     )
+
+
+def _instantiate_choices(nodes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {str(name): None if node is None else instantiate_node(node) for name, node in (nodes or {}).items()}
 
 
 def select_processed_map(
@@ -123,7 +125,7 @@ def select_processed_map(
     if given and ":" in given:
         name = given
     else:  # of the stored words those that the config leaves open
-        axes = [config.get(axis) or {} for axis in ("normalize", "refine")]
+        axes = [config.get(axis) or {} for axis in PROCESSING]
         open_words = {str(word) for axis in axes if len(axis) > 1 for word in axis}
         name = ":".join([base, *(word for word in stored.split(":")[1:] if word in open_words)])
     if name not in variants:

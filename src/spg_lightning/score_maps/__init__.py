@@ -1,6 +1,7 @@
 """Every way to localize with a network: one file a family, registered by name."""
 
 from spg_lightning.score_maps.attention import Attention
+from spg_lightning.score_maps.bag_cams import BagCAMs
 from spg_lightning.score_maps.branches import B1, B2, C, Fused
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext, score_map_context
 from spg_lightning.score_maps.feature_norm import FeatureNorm
@@ -18,6 +19,7 @@ from spg_lightning.score_maps.refinement import Refinement
 from spg_lightning.score_maps.registry import SCORE_MAPS, processed, register, resolve, supported
 from spg_lightning.score_maps.score_cam import ScoreCAM
 from spg_lightning.score_maps.training_free import TrainingFreeMap
+from spg_lightning.score_maps.views import Views
 
 __all__ = [
     "B1",
@@ -26,6 +28,7 @@ __all__ = [
     "PAMR",
     "SCORE_MAPS",
     "Attention",
+    "BagCAMs",
     "C",
     "FeatureNorm",
     "FeaturePCA",
@@ -46,6 +49,7 @@ __all__ = [
     "ScoreMap",
     "ScoreMapContext",
     "TrainingFreeMap",
+    "Views",
     "processed",
     "register",
     "resolve",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spg_lightning.score_maps.normalization import MinMax
 from spg_lightning.score_maps.refinement import Refinement
+from spg_lightning.score_maps.views import IDENTITY, View, Views, view_of
 from spg_lightning.spg.maps import Map, upsample
 from spg_lightning.spg.network import SPGNetwork, SPGOutput
 from spg_lightning.utils.compile import eager
@@ -33,6 +34,7 @@ class ScoreMap:
         uses_network: False for a map of the images alone.
         normalize: from any range to [0, 1], see `score_maps.normalization`; min-max is the paper's and the benchmark's.
         refinement: applied after `normalize`; None for none.
+        views: whose mean is taken before `normalize`; None for the images alone.
     """
 
     branches: tuple[str, ...] = ()
@@ -42,6 +44,7 @@ class ScoreMap:
     uses_network: bool = True
     normalize: Callable[[Map], Map] = MinMax()
     refinement: Refinement | None = None
+    views: Views | None = None
 
     def __call__(self, context: "ScoreMapContext", classes: Int[Tensor, " B"]) -> Float[Tensor, "B 1 Y X"]:
         """Return the map of each image's class at the size of the images, in any range."""
@@ -67,12 +70,29 @@ class ScoreMapContext:
     _logits: Tensor
     _features: Tensor
     _maps: Mapping[str, ScoreMap]
+    _open: Callable[[View], "ScoreMapContext"]
     shared: dict[Any, Any] = field(default_factory=dict)
 
     def map(self, name: str, classes: Classes) -> Map:
         """Return a score map of one class an image: (B, 1, Y, X) in [0, 1], normalised and refined."""
-        # a graph cannot keep labels that Lightning made in inference mode
-        return self.process(self._maps[name], self._maps[name](self, classes.clone()))
+        score_map, classes = (
+            self._maps[name],
+            classes.clone(),
+        )  # a graph cannot keep labels of Lightning's inference mode
+        if score_map.views is None:
+            return self.process(score_map, score_map(self, classes))
+        size = (self.images.shape[-2], self.images.shape[-1])
+        values = score_map.views.mean(lambda view: score_map(self.view(view), classes), size)
+        return self.process(score_map, values)
+
+    def view(self, view: View) -> "ScoreMapContext":
+        """Return the context of a view of the images, which all maps share."""
+        if view == IDENTITY:
+            return self
+        if view not in self.shared:
+            self.shared[view] = self._open(view)
+        found: ScoreMapContext = self.shared[view]
+        return found
 
     def process(self, score_map: ScoreMap, values: Map) -> Map:
         """Return values of a score map with its normalisation and refinement."""
@@ -127,12 +147,19 @@ def score_map_context(
         layer: the module whose output the CAM family weights.
         needs_output: False for the maps alone: the network is not run if none of them uses it.
     """
-    if not needs_output and not any(score_map.uses_network for score_map in maps.values()):
-        yield ScoreMapContext(network, images, NO_OUTPUT, layer, images.new_zeros(0), images.new_zeros(0), maps)
-        return
+    plain = images.detach()
     needed = {score_map.requires_grad for score_map in maps.values()}
     branches = tuple(dict.fromkeys(branch for score_map in maps.values() for branch in score_map.branches))
     with ExitStack() as stack:
+
+        def open_view(view: View) -> ScoreMapContext:
+            viewed = score_map_context(network, view_of(plain, view), maps, layer, needs_output=False)
+            return stack.enter_context(viewed)
+
+        if not needs_output and not any(score_map.uses_network for score_map in maps.values()):
+            none = images.new_zeros(0)
+            yield ScoreMapContext(network, images, NO_OUTPUT, layer, none, none, maps, open_view)
+            return
         stack.enter_context(eager(network))
         if needed <= {""}:
             stack.enter_context(torch.no_grad())
@@ -146,7 +173,7 @@ def score_map_context(
         hook = network.get_submodule(layer).register_forward_hook(lambda _, __, out: _capture(out, captured))
         with hook:
             output = network(images.contiguous(memory_format=torch.channels_last), branches)
-        yield ScoreMapContext(network, images, _detached(output), layer, output.logits, captured.pop(), maps)
+        yield ScoreMapContext(network, images, _detached(output), layer, output.logits, captured.pop(), maps, open_view)
 
 
 def _detached(output: SPGOutput) -> SPGOutput:

@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.score_maps.mean import Mean
 from spg_lightning.score_maps.refinement import Refinement
+from spg_lightning.score_maps.views import Views
 from spg_lightning.spg.maps import Map
 
 SCORE_MAPS: dict[str, ScoreMap] = {}
@@ -66,24 +69,25 @@ def processed(
     maps: Mapping[str, ScoreMap],
     normalizations: Mapping[str, Callable[[Map], Map]],
     refinements: Mapping[str, Refinement | None],
+    views: Mapping[str, Views | None] | None = None,
 ) -> dict[str, ScoreMap]:
-    """Return every map with every normalisation and every refinement.
+    """Return every map with every choice of views, normalisation and refinement.
 
     Args:
         maps: by name.
-        normalizations, refinements: by name. Where there are several, their names are added to the map's: `b1:ivr:pamr`.
+        normalizations, refinements, views: by name; without `views` the images alone. Where there are several of one kind,
+            their names are added to the map's: `b1:flip:ivr:pamr`.
 
     Raises:
         UserError: an empty choice.
     """
     if not normalizations or not refinements:
         raise UserError("normalize=[] or refine=[]: name at least one of each, e.g. normalize=[minmax] refine=[none]")
+    axes: list[Mapping[str, Any]] = [views or {"none": None}, normalizations, refinements]
     variants = {}
-    for name, score_map in maps.items():
-        for norm, normalize in normalizations.items():
-            for kind, refinement in refinements.items():
-                words = [name, *([norm] if len(normalizations) > 1 else []), *([kind] if len(refinements) > 1 else [])]
-                variant = copy.copy(score_map)
-                variant.normalize, variant.refinement = normalize, refinement
-                variants[":".join(words)] = variant
+    for (name, score_map), *chosen in product(maps.items(), *(axis.items() for axis in axes)):
+        words = [word for (word, _), axis in zip(chosen, axes, strict=True) if len(axis) > 1]
+        variant = copy.copy(score_map)
+        variant.views, variant.normalize, variant.refinement = (value for _, value in chosen)
+        variants[":".join([name, *words])] = variant
     return variants
