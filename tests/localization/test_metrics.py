@@ -117,3 +117,35 @@ def test_floors():
 
 def test_a_box_at_the_maps_edge_reaches_the_photos_edge():
     assert box_in_photo(np.array([0, 10, 223, 100]), (224, 224), (448, 112)) == (0, 5, 448, 50)
+
+
+def test_mask_overlaps_equal_a_loop_over_thresholds():
+    rng = np.random.default_rng(0)
+    maps, masks = rng.random((3, 12, 9)).astype(np.float32), rng.integers(-1, 2, (3, 12, 9)).astype(np.int8)
+    metric = LocalizationMetric(20)
+    metric.update(torch.from_numpy(maps), boxes=None, masks=torch.from_numpy(masks))
+    counts = metric.compute()
+    counted = masks >= 0
+    for threshold, iou, f1 in zip(counts.thresholds, *counts.mask_overlaps(), strict=True):
+        predicted, true = (maps >= threshold) & counted, masks == 1
+        both, either = (predicted & true).sum(), (predicted | true).sum()
+        assert iou == pytest.approx(100 * both / either)
+        assert f1 == pytest.approx(100 * 2 * both / (predicted.sum() + true.sum()))
+    summary = summarize(counts, counts)
+    assert summary["mask_iou"] == summary["mask_iou_oracle"] == pytest.approx(counts.mask_overlaps()[0].max())
+    assert summary["threshold"] in counts.thresholds
+    assert "gt_known_error" not in summary
+
+
+def test_masks_are_measured_at_the_threshold_of_the_boxes():
+    """A small box and a large mask: the box's best threshold is not the mask's."""
+    maps = torch.zeros(1, 20, 20)
+    maps[0, 2:18, 2:18], maps[0, 8:12, 8:12] = 0.5, 1.0
+    masks = (maps > 0.4).to(torch.int8)
+    metric = LocalizationMetric(10)
+    metric.update(maps, boxes=[np.array([[8, 8, 11, 11]])], masks=masks)
+    counts = metric.compute()
+    summary = summarize(counts, counts)
+    assert summary["threshold"] > 0.5
+    assert summary["mask_iou"] == pytest.approx(100 * 16 / 256)
+    assert summary["mask_iou_oracle"] == 100

@@ -14,6 +14,7 @@ METRICS = {
     "loc_top5_error": "top-5 loc",
     "max_box_acc_v2": "MaxBoxAccV2",
     "pxap": "PxAP",
+    "mask_iou": "mask IoU",
     "cls_top1_error": "cls top-1",
     "cls_top5_error": "cls top-5",
 }

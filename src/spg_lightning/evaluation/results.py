@@ -130,8 +130,8 @@ def compute_evaluation(
             "are given; give some val images boxes", DEFAULT_THRESHOLD,
         )  # fmt: skip
     threshold = per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", DEFAULT_THRESHOLD)
-    if val and not test[chosen].num_boxed and val[chosen].num_boxed:  # nothing to score, but boxes to draw
-        threshold = float(val[chosen].thresholds[val[chosen].best("gt_known")])
+    if val and not test[chosen].is_measured and val[chosen].is_measured:  # nothing to score, but boxes to draw
+        threshold = float(val[chosen].thresholds[val[chosen].best_threshold()])
     return Evaluation(
         score_map=chosen,
         threshold=threshold,

@@ -14,7 +14,12 @@ from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 from torchmetrics import Metric
 
-from spg_lightning.localization.pixel_metrics import histogram_edges, pixel_average_precision, pixel_histograms
+from spg_lightning.localization.pixel_metrics import (
+    histogram_edges,
+    mask_overlaps,
+    pixel_average_precision,
+    pixel_histograms,
+)
 from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, default_thresholds, scan_thresholds
 
 IOUS = (30, 50, 70)
@@ -52,13 +57,34 @@ class LocalizationCounts:
         """Return a curve in percent of the images with boxes."""
         return 100 * self.hits[CURVES.index(curve)] / max(self.num_boxed, 1)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any object pixel was counted."""
+        return bool(self.pixel_hist[1].any())
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is any ground truth."""
+        return self.num_boxed > 0 or self.has_masks
+
+    def mask_overlaps(self) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+        """Return IoU and F1 of the masks at each threshold, in percent, pooled over all pixels."""
+        return mask_overlaps(self.pixel_hist, len(self.thresholds))
+
     def best(self, curve: str) -> int:
         """Return the index of the best threshold of a curve: the middle of the longest run where it is highest."""
-        row = self.hits[CURVES.index(curve)]
-        at_best = np.flatnonzero(row == row.max())
-        runs = np.split(at_best, np.flatnonzero(np.diff(at_best) > 1) + 1)
-        longest = max(runs, key=len)
-        return int(longest[len(longest) // 2])
+        return _middle_of_best(self.hits[CURVES.index(curve)])
+
+    def best_threshold(self) -> int:
+        """Return the index of the threshold to draw at: the best for GT-known, without boxes the best IoU of the masks."""
+        return self.best("gt_known") if self.num_boxed else _middle_of_best(self.mask_overlaps()[0])
+
+
+def _middle_of_best(row: np.ndarray) -> int:
+    at_best = np.flatnonzero(row == row.max())
+    runs = np.split(at_best, np.flatnonzero(np.diff(at_best) > 1) + 1)
+    longest = max(runs, key=len)
+    return int(longest[len(longest) // 2])
 
 
 class LocalizationMetric(Metric):
@@ -180,7 +206,8 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
     Plain names use thresholds chosen on `val`: `threshold`, the best for GT-known, for the localization errors and
     max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70. Names that end in `_oracle` use `test`'s own best
     thresholds. Without `val` there are only the latter. What cannot be known is left out: box metrics without boxes,
-    classification and top-1 / top-5 localization errors without predicted classes, PxAP without masks.
+    classification and top-1 / top-5 localization errors without predicted classes, PxAP and the masks' IoU and F1 without masks.
+    Where val has masks and no boxes, `threshold` is the best for their IoU.
     """
     out = {"num_images": float(test.num_images), "num_boxed": float(test.num_boxed)}
     right = {1: (test.num_classified, test.top1), 5: (test.num_top5, test.top5)}
@@ -189,10 +216,17 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
     if test.pixel_hist.any():
         out["pxap"] = pixel_average_precision(test.pixel_hist)
     for suffix, chooser in (("", val), ("_oracle", test)):
-        if chooser is None or not test.num_boxed or not chooser.num_boxed:
+        if chooser is None or not test.is_measured or not chooser.is_measured:
             continue
-        chosen = chooser.best("gt_known")
-        out[f"threshold{suffix}"] = float(test.thresholds[chosen])
+        chosen = chooser.best_threshold()
+        if test.has_masks:
+            for name, values in zip(("mask_iou", "mask_f1"), test.mask_overlaps(), strict=True):
+                # the oracle takes each metric's own best
+                out[f"{name}{suffix}"] = float(values.max() if suffix else values[chosen])
+        if chooser.num_boxed or not test.num_boxed:
+            out[f"threshold{suffix}"] = float(test.thresholds[chosen])
+        if not test.num_boxed or not chooser.num_boxed:
+            continue
         out[f"gt_known_error{suffix}"] = 100 - float(test.accuracy("gt_known")[chosen])
         for k in known:
             # the oracle takes each curve's own best, as papers do

@@ -1,4 +1,4 @@
-"""Pixel average precision (PxAP): how well the raw map separates object pixels from the rest."""
+"""How well the raw map separates object pixels from the rest: pixel average precision (PxAP), and masks at a threshold."""
 
 import numpy as np
 from jaxtyping import Float, Int, Int8
@@ -53,3 +53,17 @@ def pixel_average_precision(counts: Int[np.ndarray, "2 bins"]) -> float:
     precision = np.divide(foreground, picked, out=np.zeros(len(picked)), where=picked > 0)
     recall = foreground / foreground[-1]
     return float(100 * (precision[1:] * np.diff(recall)).sum())
+
+
+def mask_overlaps(
+    counts: Int[np.ndarray, "2 bins"], num_thresholds: int
+) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+    """Return IoU and F1 in percent of the masks "map >= threshold", pooled over the pixels of all images, at each threshold.
+
+    Args:
+        counts: see `pixel_histograms`; some object pixels.
+        num_thresholds: of the edges.
+    """
+    background, foreground = (row[::-1].cumsum()[::-1][:num_thresholds] for row in counts)  # at or above each edge
+    union = background + counts[1].sum()
+    return 100 * foreground / union, 200 * foreground / (union + foreground)

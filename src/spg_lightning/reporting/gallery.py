@@ -22,7 +22,8 @@ def write_gallery(
     """Write a PNG per test image, and `overview.png` with all of them; return the paths.
 
     Panels: the image with ground truth; attention of the label; the masks that supervise B2, B1 and C (foreground amber,
-    background blue, ignored grey), where `loss` has thresholds and guidance; the score map; its box and the predicted class.
+    background blue, ignored grey), where `loss` has thresholds and guidance; the score map; the mask at the threshold, the true one
+    outlined in green; the box and the predicted class.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, paths = [], []
@@ -54,6 +55,7 @@ def panels(view: SampleView) -> list[tuple[str, overlay.Photo]]:
     if view.name != "attention":
         enlarged = overlay.resize_map(view.score_map, SIDE, SIDE)
         drawn.append((f"score map: {title_of(view.name)}", overlay.heat(photo, enlarged)))
+    drawn.append((_mask_caption(view), _mask_panel(photo, view)))
     final = [
         *true_boxes,
         ([c * scale for c in view.box], overlay.PREDICTED, f"IoU {view.iou:.2f}" if len(view.truth) else ""),
@@ -61,6 +63,23 @@ def panels(view: SampleView) -> list[tuple[str, overlay.Photo]]:
     right = "right" if view.predicted == view.label else "wrong"
     drawn.append((f"{short_name(view.predicted)} ({right})", overlay.boxes(photo, final)))
     return drawn
+
+
+def _mask_caption(view: SampleView) -> str:
+    return "mask" if view.true_mask is None else f"mask, IoU {view.mask_iou:.2f}"
+
+
+def _mask_panel(photo: overlay.Photo, view: SampleView) -> overlay.Photo:
+    """Return the image dimmed outside the mask; the true mask, if any, is outlined."""
+    threshold = view.score_map[view.predicted_mask].min() if view.predicted_mask.any() else 1.0
+    predicted = overlay.resize_map(view.score_map, SIDE, SIDE) >= threshold
+    outlines = {overlay.PREDICTED: predicted}
+    if view.true_mask is not None:
+        true = Image.fromarray((view.true_mask == FOREGROUND).astype(np.uint8)).resize(
+            (SIDE, SIDE), Image.Resampling.NEAREST
+        )
+        outlines = {overlay.TRUTH: np.asarray(true) > 0, **outlines}
+    return overlay.cutout(photo, predicted, outlines)
 
 
 def title_of(score_map: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
-from jaxtyping import Float, Int8, UInt8
+from jaxtyping import Bool, Float, Int8, UInt8
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
@@ -29,6 +30,23 @@ def mask(photo: Photo, ternary: Int8[np.ndarray, "Y X"]) -> Photo:
     """Blend a ternary mask over an image: foreground amber, background dark blue, ignored grey."""
     palette = np.array([BACKGROUND, FOREGROUND, IGNORED])  # ignored is -1, the last entry
     return (0.35 * photo + 0.65 * palette[ternary]).astype(np.uint8)
+
+
+def cutout(photo: Photo, foreground: Bool[np.ndarray, "Y X"], outlines: Mapping[Colour, Any]) -> Photo:
+    """Dim an image outside a mask, and outline masks.
+
+    Args:
+        photo: the image.
+        foreground: stays as it is.
+        outlines: colour -> mask (Y, X) of bool.
+    """
+    grey = photo.mean(-1, keepdims=True)
+    drawn = np.where(foreground[..., None], photo, 0.35 * grey + 10).astype(np.uint8)
+    width = max(1, round(min(photo.shape[:2]) / 128))
+    for colour, mask in outlines.items():
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, contours, -1, colour, width, cv2.LINE_AA)
+    return drawn
 
 
 def boxes(photo: Photo, drawn: Sequence[tuple[Box, Colour, str]]) -> Photo:

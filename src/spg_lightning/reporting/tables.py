@@ -17,6 +17,7 @@ COLUMNS = {
     "loc_top5_error": "top-5\nloc",
     "max_box_acc_v2": "V2\nacc",
     "pxap": "\nPxAP",
+    "mask_iou": "mask\nIoU",
     "threshold": "thresh-\nold",
 }
 # without val, thresholds are chosen on test only
@@ -29,6 +30,7 @@ ORACLE_COLUMNS = {
     "max_box_acc_iou70_oracle": "acc at\nIoU 70",
     "max_box_acc_v2_oracle": "V2\nacc",
     "pxap": "\nPxAP",
+    "mask_iou_oracle": "mask\nIoU",
     "threshold_oracle": "thresh-\nold",
 }
 FLOORS = {"training_free": "training-free", "center": "centred box", "whole": "whole image"}
