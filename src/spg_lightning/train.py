@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,11 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
 
     configure_logging()
     started = datetime.now(UTC)
-    config = _resolved_config(cfg)
-    state = _resume_state(cfg, run_dir, config)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
+    cfg = _lengthened(cfg, data)
+    config = _resolved_config(cfg)
+    state = _resume_state(cfg, run_dir, config)
     module = build_module(cfg, build_network(cfg, num_classes=len(data.class_names)))
     checkpointer = ResumableCheckpoint(
         run_dir, cfg.checkpoint_every_steps, state, signals, num_train_images=len(data.records["train"])
@@ -139,6 +141,20 @@ def _resume_hints(run_dir: RunDir) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f"{run_dir.path}: {error.strerror}; make room, then resume with resume=auto") from error
+
+
+def _lengthened(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
+    """Return the config with the epochs that `min_train_steps` needs; as many validations are spread over them."""
+    an_epoch = max(len(data.records["train"]) // data.batch_size, 1) if cfg.min_train_steps else 0
+    epochs = cfg.trainer.max_epochs
+    if not an_epoch or not isinstance(epochs, int) or epochs < 1 or an_epoch * epochs >= cfg.min_train_steps:
+        return cfg
+    needed = ceil(cfg.min_train_steps / an_epoch)
+    cfg = cfg.copy()
+    cfg.trainer.max_epochs = needed
+    cfg.trainer.check_val_every_n_epoch = max(needed * (cfg.trainer.check_val_every_n_epoch or 1) // epochs, 1)
+    log.info("%d epochs instead of %d: few images, and min_train_steps=%d", needed, epochs, cfg.min_train_steps)
+    return cfg
 
 
 def _resolved_config(cfg: DictConfig) -> dict[str, Any]:

@@ -66,6 +66,7 @@ RULES: dict[str, Rule] = {
     "training_free.side": POSITIVE,
     "training_free.image_side": POSITIVE,
     "training_free.threshold": FRACTION,
+    "min_train_steps": COUNT,
     "trainer.max_epochs": LENGTH,
     "trainer.max_steps": LENGTH,
     "trainer.accumulate_grad_batches": POSITIVE,

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from spg_lightning.score_maps.refinement import Refinement
 from spg_lightning.score_maps.registry import processed, resolve
 from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
+from spg_lightning.utils.durations import duration
 
 log = logging.getLogger(__name__)
 BATCH = 16  # images a forward
@@ -88,8 +90,11 @@ class TrainingFreeMaps:
         if missing:
             log.info("%s of %d %s images, cached in %s", self.name, len(missing), split, files.folder)
             self._fit(network, data)
-        read = 0
+        read, begin = 0, perf_counter()
         for indices, maps in self._maps(network, data, split, missing):
+            if not read and len(missing) > 4 * len(indices):
+                left = (perf_counter() - begin) / len(indices) * (len(missing) - len(indices))
+                log.info("%s: about %s", self.name, duration(left))
             for index, values in zip(indices, to_levels(maps.numpy()), strict=True):
                 write_maps(files.path(index), values)
             read += len(indices)
