@@ -145,6 +145,7 @@ def _resume_hints(run_dir: RunDir) -> Iterator[None]:
 
 def _lengthened(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
     """Return the config with the epochs that `min_train_steps` needs; as many validations are spread over them."""
+    data.setup()
     an_epoch = max(len(data.records["train"]) // data.batch_size, 1) if cfg.min_train_steps else 0
     epochs = cfg.trainer.max_epochs
     if not an_epoch or not isinstance(epochs, int) or epochs < 1 or an_epoch * epochs >= cfg.min_train_steps:

@@ -34,6 +34,7 @@ from spg_lightning.utils.durations import duration
 
 log = logging.getLogger(__name__)
 BATCH = 16  # images a forward
+MOST_FITTED = 400  # images that maps are fitted on
 
 
 class TrainingFreeMaps:
@@ -134,7 +135,7 @@ class TrainingFreeMaps:
         device = next(network.parameters()).device
         for part in self.parts.values():
             if isinstance(part, TrainingFreeMap) and part.learns and not part.state():
-                images = batches(self._images(data, "train"), BATCH)
+                images = batches(self._images(data, "train"), BATCH, _fitted_on(data.records["train"]))
                 part.fit(batch["image"].to(device) / 255 for batch in images)
 
     def _maps(
@@ -157,10 +158,10 @@ class TrainingFreeMaps:
 
     def _folder(self, data: ImageDataModule) -> Path:
         """Return the folder of the maps with these settings: its name depends on all that the maps depend on."""
-        fitted = data.records["train"]
+        train = data.records["train"]
         learns = any(isinstance(part, TrainingFreeMap) and part.learns for part in self.parts.values())
         settings = {
-            "fitted on": [_identity(fitted, index) for index in range(len(fitted) if learns else 0)],
+            "fitted on": [_identity(train, index) for index in (_fitted_on(train) if learns else ())],
             "map": self.name, "side": self.side, "image_side": self.image_side,
             "parts": {name: _describe(part) for name, part in self.parts.items()}, "refine": _describe(self.refine),
         }  # fmt: skip
@@ -170,6 +171,12 @@ class TrainingFreeMaps:
 def shrink(maps: Float[Tensor, "B Y X"], side: int) -> Float[Tensor, "B S S"]:
     """Return maps of the stored size."""
     return F.interpolate(maps[:, None], size=(side, side), mode="area")[:, 0]
+
+
+def _fitted_on(train: Records) -> list[int]:
+    """Return the images that maps are fitted on: a part is enough for a component of all."""
+    count = min(len(train), MOST_FITTED)
+    return np.linspace(0, len(train) - 1, count).round().astype(int).tolist()
 
 
 def _identity(records: Records, index: int) -> str:
