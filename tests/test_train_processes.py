@@ -260,3 +260,31 @@ def test_one_two_and_three_processes_count_every_image_once(tmp_path):
         )
     assert texts[1] == texts[2] == texts[3]
     assert len(set(texts[1][1])) == len(texts[1][1])
+
+
+def test_two_processes_share_the_seeds_and_train_as_one(cub, tmp_path):
+    """Each computes its part of the training-free maps, and the first one writes the second round."""
+    seeded = (
+        *ALIKE, "guidance=seeded", "seeds.rounds=[0.5]", "seeds.round_name=b1", "training_free.image_side=64",
+        "training_free.side=16", "training_free.refine.side=32", "refine=pamr", "score_map.name=[b1,c]", "stem.pretrained.weights=imagenet",
+        "stem.pretrained.model=tf_efficientnet_lite0", "stem.pretrained.mean=[0.5,0.5,0.5]", "stem.pretrained.std=[0.5,0.5,0.5]",
+        f"dataset.root={cub}",
+    )  # fmt: skip
+    maps = {}
+    for name, more in {"one": (), "two": TWO}.items():
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPG_LIGHTNING_CACHE": str(tmp_path / f"cache-{name}")}
+        done = subprocess.run(
+            [sys.executable, "-m", "spg_lightning.train", *seeded, *more, f"output_dir={tmp_path / name}"],
+            env=environment, capture_output=True, text=True, timeout=580, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        files = sorted((tmp_path / f"cache-{name}").rglob("*.npy"))
+        maps[name] = {file.name: np.load(file).astype(int) for file in files}
+    assert maps["one"].keys() == maps["two"].keys()
+    assert len(maps["one"]) == len(list((cub / "images").rglob("*.jpg")))
+    assert (
+        max(np.abs(maps["one"][name] - maps["two"][name]).max() for name in maps["one"]) <= 1
+    )  # batches of other images
+    metrics, numbers = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("two", "one"))
+    assert metrics.keys() == numbers.keys()
+    assert "test/floor_training_free_gt_known_error" in numbers
