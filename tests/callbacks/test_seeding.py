@@ -64,7 +64,7 @@ def test_seeds_are_cached_and_a_round_comes_from_the_network(seeded_run, cache):
 
 def test_the_second_run_takes_the_cached_seeds_and_is_the_same(cub, seeded_run, tmp_path, cache, monkeypatch):
     monkeypatch.setattr(
-        "spg_lightning.evaluation.training_free.TrainingFreeMaps._fit", lambda *_: pytest.fail("computed again")
+        "spg_lightning.evaluation.cached_maps.TrainingFreeMaps._fit", lambda *_: pytest.fail("computed again")
     )
     run(cub, tmp_path, *SEEDED, "refine=[none,pamr]", "score_map.name=[b1,c]")
     assert_same(tmp_path, seeded_run)

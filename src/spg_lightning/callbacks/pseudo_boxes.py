@@ -5,7 +5,7 @@ import logging
 import pytorch_lightning as pl
 
 from spg_lightning.datamodule import ImageDataModule
-from spg_lightning.evaluation.training_free import TrainingFreeMaps
+from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 

@@ -15,7 +15,7 @@ from spg_lightning.data.stored_maps import LEVELS, MapArray, to_levels, write_ma
 from spg_lightning.data.transforms import test_transform
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.evaluation.training_free import BATCH, TrainingFreeMaps, shrink
+from spg_lightning.evaluation.cached_maps import BATCH, TrainingFreeMaps, shrink
 from spg_lightning.localizer import Localizer
 from spg_lightning.module import SPGModule
 from spg_lightning.score_maps.normalization import MinMax

@@ -17,7 +17,7 @@ from spg_lightning.checkpoints.io import AtomicCheckpointIO
 from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_maps
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
-from spg_lightning.evaluation.training_free import TrainingFreeMaps
+from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from spg_lightning.data.predictions import OTHER
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
+from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
 from spg_lightning.evaluation.results import (
     Evaluation,
     compute_evaluation,
@@ -17,7 +18,6 @@ from spg_lightning.evaluation.results import (
     localization_error,
     select_score_map,
 )
-from spg_lightning.evaluation.training_free import TrainingFreeMaps
 from spg_lightning.localization.metrics import summarize
 from spg_lightning.localizer import Localizer
 from spg_lightning.module import SPGModule

@@ -52,7 +52,7 @@ def test_an_image_is_computed_once_and_a_changed_one_again(cub, cache, monkeypat
 
 def test_a_killed_computation_goes_on_where_it_was(cub, cache, monkeypatch):
     maps, network, data = build(cub)
-    write, written = "spg_lightning.evaluation.training_free.write_maps", []
+    write, written = "spg_lightning.evaluation.cached_maps.write_maps", []
 
     def dies(path, levels):
         if len(written) == 5:
