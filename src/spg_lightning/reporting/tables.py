@@ -4,6 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,7 +19,7 @@ COLUMNS = {
     "max_box_acc_v2": "V2\nacc",
     "pxap": "\nPxAP",
     "mask_iou": "mask\nIoU",
-    "threshold": "thresh-\nold",
+    "threshold": "thres-\nhold",
 }
 # without val, thresholds are chosen on test only
 ORACLE_COLUMNS = {
@@ -31,7 +32,7 @@ ORACLE_COLUMNS = {
     "max_box_acc_v2_oracle": "V2\nacc",
     "pxap": "\nPxAP",
     "mask_iou_oracle": "mask\nIoU",
-    "threshold_oracle": "thresh-\nold",
+    "threshold_oracle": "thres-\nhold",
 }
 FLOORS = {"training_free": "training-free", "center": "centred box", "whole": "whole image"}
 
@@ -127,7 +128,7 @@ def _pseudo(evaluation: Evaluation) -> str:
 def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """Print the test split."""
     content = result_table(evaluation)
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", box=HORIZONTALS, collapse_padding=True, pad_edge=False)
     for index, text in enumerate(content.header):
         table.add_column(text, justify="right" if index else "left", no_wrap=index == 0)
     for previous, row in zip([None, *content.rows], content.rows, strict=False):
