@@ -50,6 +50,18 @@ def test_an_image_is_computed_once_and_a_changed_one_again(cub, cache, monkeypat
     assert other.compute(network, data, "val").folder != files.folder
 
 
+def test_maps_that_are_fitted_are_the_same_for_every_val_split(cub, cache):
+    fitted, folders = [], set()
+    for seed in (0, 1):
+        maps, network, data = build(cub, "training_free.name=feature_pca", f"seed={seed}")
+        folders.add(maps.compute(network, data, "test").folder)
+        maps._fit(network, data)
+        fitted.append(maps.parts["feature_pca"].state()["component"].numpy())
+    assert len(folders) == 1
+    assert not np.array_equal(data.records["train"].images, build(cub)[2].records["train"].images)
+    assert np.allclose(*fitted, atol=1e-4)
+
+
 def test_a_killed_computation_goes_on_where_it_was(cub, cache, monkeypatch):
     maps, network, data = build(cub)
     write, written = "spg_lightning.evaluation.cached_maps.write_maps", []

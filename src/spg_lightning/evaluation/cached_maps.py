@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -135,7 +136,10 @@ class TrainingFreeMaps:
         device = next(network.parameters()).device
         for part in self.parts.values():
             if isinstance(part, TrainingFreeMap) and part.learns and not part.state():
-                images = batches(self._images(data, "train"), BATCH, _fitted_on(data.records["train"]))
+                chosen = _fitted_on(data)
+                images = chain.from_iterable(
+                    batches(self._images(data, split), BATCH, indices) for split, indices in chosen.items()
+                )
                 part.fit(batch["image"].to(device) / 255 for batch in images)
 
     def _maps(
@@ -158,10 +162,12 @@ class TrainingFreeMaps:
 
     def _folder(self, data: ImageDataModule) -> Path:
         """Return the folder of the maps with these settings: its name depends on all that the maps depend on."""
-        train = data.records["train"]
         learns = any(isinstance(part, TrainingFreeMap) and part.learns for part in self.parts.values())
+        fitted = _fitted_on(data) if learns else {}
         settings = {
-            "fitted on": [_identity(train, index) for index in (_fitted_on(train) if learns else ())],
+            "fitted on": sorted(
+                _identity(data.records[split], index) for split, indices in fitted.items() for index in indices
+            ),
             "map": self.name, "side": self.side, "image_side": self.image_side,
             "parts": {name: _describe(part) for name, part in self.parts.items()}, "refine": _describe(self.refine),
         }  # fmt: skip
@@ -173,10 +179,18 @@ def shrink(maps: Float[Tensor, "B Y X"], side: int) -> Float[Tensor, "B S S"]:
     return F.interpolate(maps[:, None], size=(side, side), mode="area")[:, 0]
 
 
-def _fitted_on(train: Records) -> list[int]:
-    """Return the images that maps are fitted on: a part is enough for a component of all."""
-    count = min(len(train), MOST_FITTED)
-    return np.linspace(0, len(train) - 1, count).round().astype(int).tolist()
+def _fitted_on(data: ImageDataModule) -> dict[str, list[int]]:
+    """Return the images that maps are fitted on, by split: a part of train and val together is enough for a component of all.
+
+    Nothing of their labels is used. Runs that hold out other images for val have the same maps.
+    """
+    ids = sorted(
+        (data.records[split].image_id(index), split, index)
+        for split in ("train", "val")
+        for index in range(len(data.records[split]))
+    )
+    chosen = np.linspace(0, len(ids) - 1, min(len(ids), MOST_FITTED)).round().astype(int).tolist()
+    return {split: [ids[k][2] for k in chosen if ids[k][1] == split] for split in ("train", "val")}
 
 
 def _identity(records: Records, index: int) -> str:
