@@ -104,7 +104,11 @@ class ImageDataModule(pl.LightningDataModule):
         self.reader()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the records, once."""
+        """Read the records, once.
+
+        Raises:
+            UserError: a split has no image.
+        """
         if self.records:
             return
         splits = self.reader()
@@ -114,7 +118,13 @@ class ImageDataModule(pl.LightningDataModule):
             train, val = splits.train.take(rows), splits.train.take(held_out)
         if self.shards is not None:
             self.source = ShardedImages(Shards(self.shards, splits.train, self.resize), rows)
-        self.records = {"train": train, "val": val, "test": splits.test}
+        records = {"train": train, "val": val, "test": splits.test}
+        if empty := [split for split, of_split in records.items() if not len(of_split)]:
+            total = sum(len(of_split) for of_split in records.values())
+            raise UserError(
+                f"{total} images leave none for {' and '.join(empty)}; add images, or give {empty[0]} a larger fraction"
+            )
+        self.records = records
 
     def set_pseudo_boxes(self, boxes: Float[np.ndarray, "N 4"], score_map: str) -> None:
         """Let one box an image stand in for ground truth on val, where there is none.

@@ -92,7 +92,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     started = datetime.now(UTC)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    cfg = _lengthened(cfg, data)
+    cfg = _fit_to_few_images(cfg, data)
     config = _resolved_config(cfg)
     state = _resume_state(cfg, run_dir, config)
     module = build_module(cfg, build_network(cfg, num_classes=len(data.class_names)))
@@ -143,15 +143,23 @@ def _resume_hints(run_dir: RunDir) -> Iterator[None]:
         raise UserError(f"{run_dir.path}: {error.strerror}; make room, then resume with resume=auto") from error
 
 
-def _lengthened(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
-    """Return the config with the epochs that `min_train_steps` needs; as many validations are spread over them."""
+def _fit_to_few_images(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
+    """Return the config with the epochs that `min_train_steps` needs, and batches no larger than the training set.
+
+    As many validations as before are spread over the epochs.
+    """
     data.setup()
-    an_epoch = max(len(data.records["train"]) // data.batch_size, 1) if cfg.min_train_steps else 0
-    epochs = cfg.trainer.max_epochs
-    if not an_epoch or not isinstance(epochs, int) or epochs < 1 or an_epoch * epochs >= cfg.min_train_steps:
+    count, epochs = len(data.records["train"]), cfg.trainer.max_epochs
+    if not cfg.min_train_steps or not count or not isinstance(epochs, int) or epochs < 1:
+        return cfg
+    cfg = cfg.copy()
+    if count < data.batch_size:
+        log.info("batches of %d, not %d: there are no more training images", count, data.batch_size)
+        cfg.data.batch_size = data.batch_size = count
+    an_epoch = count // data.batch_size
+    if an_epoch * epochs >= cfg.min_train_steps:
         return cfg
     needed = ceil(cfg.min_train_steps / an_epoch)
-    cfg = cfg.copy()
     cfg.trainer.max_epochs = needed
     cfg.trainer.check_val_every_n_epoch = max(needed * (cfg.trainer.check_val_every_n_epoch or 1) // epochs, 1)
     log.info("%d epochs instead of %d: few images, and min_train_steps=%d", needed, epochs, cfg.min_train_steps)

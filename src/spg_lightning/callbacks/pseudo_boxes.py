@@ -40,7 +40,7 @@ def draw_pseudo_boxes(maps: TrainingFreeMaps, network: SPGNetwork, data: ImageDa
         UserError: see `TrainingFreeMaps.compute`.
     """
     val = data.records["val"]
-    if len(val.boxes) or val.masks:
+    if not len(val) or len(val.boxes) or val.masks:
         return
     files = maps.compute(network, data, "val", trainer.global_rank, trainer.world_size)
     trainer.strategy.barrier()

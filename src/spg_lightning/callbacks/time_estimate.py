@@ -26,6 +26,8 @@ class TimeEstimate(pl.Callback):
         if self._steps == WARM_UP + MEASURED and trainer.is_global_zero:
             each = (perf_counter() - self._begin) / MEASURED
             left = max(int(trainer.estimated_stepping_batches) - trainer.global_step, 0)
+            if not left:
+                return
             log.info(
                 "training: %d steps left, %.2f s each on this %s: about %s, and a validation an epoch",
                 left, each, trainer.strategy.root_device.type.upper(), duration(left * each),

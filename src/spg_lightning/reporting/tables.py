@@ -136,7 +136,10 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
             table.add_section()
         table.add_row(*row.cells, style="bold" if row.kind == "chosen" else None)
     console = Console()
-    console.print(table)
+    if len(content.header) > 1:
+        console.print(table)
+    else:  # nothing was measured
+        console.print(title, highlight=False, markup=False)
     console.print(f"{content.lead} {content.note}", highlight=False)
 
 

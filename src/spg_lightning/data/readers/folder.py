@@ -213,7 +213,10 @@ def _check(listing: Listing, splits: dict[str, str], kept: list[str], names: lis
             "Add some, or remove the class"
         )
     if len(names) < 2:
-        raise UserError(f"dataset.root={root} has the one class {names[0]}; a classifier needs at least two")
+        raise UserError(
+            f"dataset.root={root} has the one class {names[0]}; a classifier needs at least two: add a "
+            "folder of photos without it"
+        )
 
 
 def _natural_order(name: str) -> tuple[float, str]:
