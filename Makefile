@@ -19,8 +19,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## train SPG-plain and SPG on toy birds (a few minutes), compare them, draw a gallery
-	$(BIN)/python experiments/compare.py --output runs/demo
+demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (six minutes), compare them, draw galleries
+	$(BIN)/python experiments/compare.py --output runs/demo --recipe seeded experiment=toybirds_seeded training_free.image_side=224
 
 test: $(READY) ## the tests (CPU, no network)
 	$(PYTEST) -m "not slow"

@@ -1,6 +1,7 @@
 """Train several methods on the same data for the same steps, report them, and draw their maps side by side.
 
-    python experiments/compare.py --output runs/demo                       # what `make demo` runs
+    python experiments/compare.py --output DIR                             # SPG-plain and SPG on toy birds
+    python experiments/compare.py --output DIR --recipe seeded experiment=toybirds_seeded      # and a recipe of any overrides
     python experiments/compare.py --output DIR --methods cam has adl cutmix spg    # these instead of spg_plain and spg
     python experiments/compare.py --output DIR --seeds 0 1 2 -- dataset=cub dataset.root=... # any overrides of `train`
 
@@ -24,19 +25,20 @@ from spg_lightning.utils.run_dir import RunDir
 METHODS = ("spg_plain", "spg")  # compared by default
 
 
-def run(method: str, seed: int, output: Path, overrides: Sequence[str]) -> Path:
-    """Train one method with one seed unless it is finished; return its run folder."""
-    folder = output / f"{method}-seed{seed}"
+def run(name: str, seed: int, output: Path, overrides: Sequence[str]) -> Path:
+    """Train one recipe with one seed unless it is finished; return its run folder."""
+    folder = output / f"{name}-seed{seed}"
     if not RunDir(folder).is_finished:
-        train(compose("train", [*overrides, "resume=auto", f"method={method}", f"seed={seed}", f"output_dir={folder}"]))
+        train(compose("train", [*overrides, "resume=auto", f"seed={seed}", f"output_dir={folder}"]))
     return folder
 
 
 def columns_of(folder: Path, title: str) -> list[Column]:
-    """Return attention and the chosen map of a run, at their thresholds from val."""
+    """Return attention, if it was measured, and the chosen map of a run, at their thresholds from val."""
     metrics = json.loads((folder / "metrics.json").read_text())
     checkpoint = RunDir(folder).last
     names = dict.fromkeys(["attention", Localizer.from_checkpoint(checkpoint).name])
+    names = [name for name in names if f"test/{name}/threshold" in metrics]
     return [
         Column(
             f"{title}: {title_of(name)}", Localizer.from_checkpoint(checkpoint, name, metrics[f"test/{name}/threshold"])
@@ -49,13 +51,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=choices_of("method"), metavar="METHOD")
+    parser.add_argument(
+        "--recipe",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "OVERRIDE"),
+        help="overrides beside the methods",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--photos", type=int, default=8, help="columns of the comparison sheet")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train, for all methods")
     args = parser.parse_args()
 
     for seed in args.seeds:
-        folders = {method: run(method, seed, args.output, args.overrides) for method in args.methods}
+        recipes = {method: [f"method={method}"] for method in args.methods} | {
+            name: more for name, *more in args.recipe
+        }
+        folders = {name: run(name, seed, args.output, [*args.overrides, *more]) for name, more in recipes.items()}
         data = build_data(compose("train", [*args.overrides, f"seed={seed}", f"output_dir={args.output}"]))
         data.setup()
         columns = [
