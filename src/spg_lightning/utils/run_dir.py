@@ -103,8 +103,8 @@ class RunDir:
 
     @property
     def is_used(self) -> bool:
-        """Whether the folder holds a training run, finished or not."""
-        return self.config.is_file() or self.checkpoints.is_dir()
+        """Whether the folder holds a training run, finished or not. One that ended before its first checkpoint has left nothing."""
+        return self.is_finished or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir()))
 
     def clear(self, keep: Iterable[Path] = ()) -> None:
         """Delete the files of a training run, except those to keep. Other files in the folder stay."""
