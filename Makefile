@@ -20,7 +20,8 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (seven minutes), compare them, draw galleries
-	$(BIN)/python experiments/compare.py --output runs/demo --recipe seeded experiment=toybirds_seeded training_free.image_side=224
+	$(BIN)/python experiments/compare.py --output runs/demo --recipe seeded experiment=toybirds_seeded \
+		-- training_free.name=feature_pca training_free.image_side=224
 
 test: $(READY) ## the tests (CPU, no network)
 	$(PYTEST) -m "not slow"

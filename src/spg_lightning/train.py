@@ -86,6 +86,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         build_training_free,
     )
     from spg_lightning.evaluation.network_evaluation import evaluate_module
+    from spg_lightning.utils.instantiate import instantiate_node
     from spg_lightning.utils.logging import configure_logging
 
     configure_logging()
@@ -103,8 +104,12 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     metadata = CheckpointMetadata(config, data.class_names, data.crop, {}, states)
     guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
     training_free = build_training_free(cfg)
-    pseudo = [] if training_free is None else [PseudoBoxes(training_free)]
-    trainer = build_trainer(cfg, [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata), *pseudo])
+    own: list[pl.Callback] = [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata)]
+    if training_free is not None:
+        own.append(PseudoBoxes(training_free))
+    if cfg.get("seeds") is not None:
+        own.append(instantiate_node(cfg.seeds, _partial_=True)(maps=training_free))
+    trainer = build_trainer(cfg, own)
     if state is not None:
         _fast_forward(state, trainer, data)
     if is_global_zero():

@@ -1,6 +1,7 @@
 """Training-free maps of whole splits: cache, floor, boxes to choose by, and faults."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -123,9 +124,12 @@ def test_a_corrupt_image_has_no_map_and_many_stop(tmp_path, cache, caplog):
     files = maps.compute(network, data, "test")
     assert not files.path(1).exists()
     assert maps.boxes(files, records)[1].tolist() == [0, 0, *records.sizes[1].tolist()]
-    for image in records.images:
+    again = maps.compute(network, data, "test")
+    assert not again.path(1).exists(), "the next run does not stop at the one corrupt image"
+    shutil.rmtree(cache)
+    for image in records.images[2:]:
         (records.root / image).write_bytes(b"none")
-    with pytest.raises(UserError, match=r"only 0 of \d+ test images could be read; restore them"):
+    with pytest.raises(UserError, match=r"feature_norm: (\d+) of \d+ test images cannot be read; restore them"):
         maps.compute(network, data, "test")
 
 

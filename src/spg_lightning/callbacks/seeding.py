@@ -44,8 +44,6 @@ class Seeding(pl.Callback):
     def __init__(
         self, maps: TrainingFreeMaps, round_name: str, high: float, low: float, rounds: Sequence[float], directory: str
     ) -> None:
-        if not isinstance(maps, TrainingFreeMaps):
-            raise UserError("guidance=seeded needs training-free maps; choose training_free=default")
         if not 0 <= low < high < 1:
             raise UserError(f"seeds.high={high:g} and seeds.low={low:g}: choose 0 <= low < high < 1")
         if any(not 0 < begin < 1 for begin in rounds) or sorted(set(rounds)) != list(rounds):

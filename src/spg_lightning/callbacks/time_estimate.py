@@ -29,6 +29,6 @@ class TimeEstimate(pl.Callback):
             if not left:
                 return
             log.info(
-                "training: %d steps left, %.2f s each on this %s: about %s, and a validation an epoch",
+                "training: %d steps left, %.2f s each on this %s: about %s, and the validations",
                 left, each, trainer.strategy.root_device.type.upper(), duration(left * each),
             )  # fmt: skip

@@ -9,7 +9,7 @@ from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 IGNORED_KEYS = (
     *NON_IDENTITY_KEYS, "output_dir", "logger", "callbacks", "trainer", "gallery_images", "report_images", "eval_checkpoint",
     "data.num_workers", "data.worker_timeout", "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
-    "module.channels_last", "seeds.directory", "training_free",
+    "module.channels_last", "seeds.directory", "min_train_steps",
 )  # fmt: skip
 # the keys of trainer and callbacks that do
 CHECKED_KEYS = (

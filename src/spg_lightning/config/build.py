@@ -64,13 +64,24 @@ def build_module(
 
 
 def build_training_free(cfg: DictConfig) -> TrainingFreeMaps | None:
-    """Return the training-free maps of a run, None for a backbone without pretrained weights at hand."""
-    weights = OmegaConf.select(cfg, "stem.pretrained.weights", default="none")
-    if "_target_" not in (cfg.get("training_free") or {}) or weights == "none":
+    """Return the training-free maps of a run, None for a backbone without pretrained weights at hand.
+
+    Raises:
+        UserError: there are none, and they are to seed the guidance.
+    """
+    is_needed, is_asked = cfg.get("seeds") is not None, "_target_" in (cfg.get("training_free") or {})
+    weights = OmegaConf.select(cfg, "stem.pretrained.weights", default=None)
+    if is_needed and not is_asked:
+        raise UserError("guidance=seeded needs training-free maps; choose training_free=default")
+    if is_needed and weights is None:
+        raise UserError(f"guidance=seeded needs stem.pretrained, which stem={cfg.stem.name} does not have")
+    if not is_needed and (not is_asked or weights in (None, "none")):
         return None
     try:
         maps = instantiate_node(cfg.training_free)
     except UserError as error:
+        if is_needed:
+            raise
         log.warning("no training-free floor: %s", error)
         return None
     assert isinstance(maps, TrainingFreeMaps)
@@ -84,8 +95,6 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     """
     _require_accelerator(str(cfg.trainer.accelerator), "trainer.accelerator")
     callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]
-    if cfg.get("seeds") is not None:
-        callbacks.insert(0, instantiate_node(cfg.seeds))
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
     make_trainer = instantiate_node(_without_static_graph(cfg.trainer), _partial_=True)
     plugins = [AtomicCheckpointIO(), *(instantiate_node(cfg.trainer.get("plugins")) or ())]

@@ -33,11 +33,8 @@ def _choices(hydra_cfg: DictConfig) -> Iterator[str]:
     config_name = str(hydra_cfg.job.config_name)
     for group, choice in hydra_cfg.runtime.choices.items():
         ignored = group == "trainer" or group.startswith("hydra/") or not identifies_variant(group)
-        if (
-            not ignored
-            and not (group == "ablation" and _only_choices(choice))
-            and choice != _default_choices(config_name).get(group)
-        ):
+        expanded = group == "ablation" and _only_choices(choice)
+        if not ignored and not expanded and choice != _default_choices(config_name).get(group):
             yield f"{group}={choice}"
 
 

@@ -88,7 +88,8 @@ class TrainingFreeMaps:
         """
         records = data.records[split]
         files = MapFiles(self._folder(data), [_digest(_identity(records, index)) for index in range(len(records))])
-        missing = [index for index in range(rank, len(records), processes) if not files.path(index).is_file()]
+        share = range(rank, len(records), processes)
+        missing = [index for index in share if not files.path(index).is_file()]
         if missing:
             log.info("%s of %d %s images, cached in %s", self.name, len(missing), split, files.folder)
             self._fit(network, data)
@@ -100,8 +101,9 @@ class TrainingFreeMaps:
             for index, values in zip(indices, to_levels(maps.numpy()), strict=True):
                 write_maps(files.path(index), values)
             read += len(indices)
-        if read < len(missing) / 2:
-            raise UserError(f"{self.name}: only {read} of {len(missing)} {split} images could be read; restore them")
+        corrupt = len(missing) - read
+        if corrupt > len(share) / 2:
+            raise UserError(f"{self.name}: {corrupt} of {len(share)} {split} images cannot be read; restore them")
         return files
 
     def boxes(self, files: MapFiles, records: Records) -> Float[np.ndarray, "N 4"]:

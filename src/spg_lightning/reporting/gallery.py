@@ -71,8 +71,7 @@ def _mask_caption(view: SampleView) -> str:
 
 def _mask_panel(photo: overlay.Photo, view: SampleView) -> overlay.Photo:
     """Return the image dimmed outside the mask; the true mask, if any, is outlined."""
-    threshold = view.score_map[view.predicted_mask].min() if view.predicted_mask.any() else 1.0
-    predicted = overlay.resize_map(view.score_map, SIDE, SIDE) >= threshold
+    predicted = overlay.resize_map(view.score_map, SIDE, SIDE) >= view.level
     outlines = {overlay.PREDICTED: predicted}
     if view.true_mask is not None:
         true = Image.fromarray((view.true_mask == FOREGROUND).astype(np.uint8)).resize(

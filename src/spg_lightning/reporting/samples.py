@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int8, UInt8
+from jaxtyping import Float, Int8, UInt8
 
 from spg_lightning.data.images import Sample
 from spg_lightning.datamodule import ImageDataModule
@@ -33,7 +33,7 @@ class SampleView:
         masks: the ternary mask that supervises each branch; empty without guidance.
         name: of the score map that localizes.
         score_map: its values, in [0, 1].
-        predicted_mask: where the score map reaches the threshold.
+        threshold: fraction of the score map's maximum where its box and mask begin.
         true_mask: 1 object, 0 background, -1 ignored; None without one.
     """
 
@@ -49,16 +49,21 @@ class SampleView:
     masks: dict[str, Int8[np.ndarray, "Y X"]]
     name: str
     score_map: Float[np.ndarray, "Y X"]
-    predicted_mask: Bool[np.ndarray, "Y X"]
+    threshold: float
     true_mask: Int8[np.ndarray, "Y X"] | None
 
     @property
+    def level(self) -> float:
+        """The value of the score map where the mask begins."""
+        return self.threshold * float(self.score_map.max())
+
+    @property
     def mask_iou(self) -> float:
-        """IoU of the predicted and the true mask, without the ignored pixels; NaN without a true mask."""
+        """IoU of the score map's and the true mask, without the ignored pixels; NaN without a true mask."""
         if self.true_mask is None:
             return float("nan")
         counted = self.true_mask >= 0
-        predicted, true = self.predicted_mask & counted, self.true_mask == 1
+        predicted, true = (self.score_map >= self.level) & counted, self.true_mask == 1
         return float((predicted & true).sum() / max((predicted | true).sum(), 1))
 
 
@@ -115,7 +120,7 @@ def _view(localizer: Localizer, data: ImageDataModule, loss: Loss | None, sample
         masks={name: mask[0, 0].cpu().numpy() for name, mask in masks.items()},
         name=localizer.name,
         score_map=values,
-        predicted_mask=values >= localizer.threshold * values.max(),
+        threshold=localizer.threshold,
         true_mask=None if sample["mask"] is None else sample["mask"].numpy(),
     )
 
