@@ -1,9 +1,12 @@
 """The table: means and spreads against values worked out by hand."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
 
+from spg_lightning.comparison.compare import compare
+from spg_lightning.comparison.output import print_comparison
 from spg_lightning.comparison.runs import collect
 from spg_lightning.comparison.summary import METRICS, Cell, cell_of, summarize
 from spg_lightning.comparison.variants import group_runs
@@ -57,3 +60,16 @@ def test_seeds_that_chose_different_maps(tmp_path):
     variants, _ = group_runs(collect(tmp_path)[0])
     row = summarize(variants, variants[0], "auto", per_map=False)[0]
     assert (row.origin, row.text("gt_known_error")) == ("b1 (2), attention (1)", "33.3 ± 5.8")
+
+
+def test_the_terminal_table_shows_variant_and_count_beside_many_maps(study, tmp_path, capsys, monkeypatch):
+    """At 80 columns a variant whose seeds chose different maps keeps its name, its count and its numbers."""
+    monkeypatch.setenv("COLUMNS", "80")
+    comparison = compare(tmp_path / "study", None, "gt_known_error", "auto", False)
+    rows = [replace(row, origin="b1+b2+c:pamr (1), c:none (1), fused:pamr (1)") for row in comparison.rows]
+    print_comparison(replace(comparison, rows=rows), tmp_path / "report.html")
+    text = capsys.readouterr().out
+    assert "guidance=direct" in text
+    assert "33.0 ± 3.6" in text
+    assert "GT-known" in text
+    assert "…" not in text

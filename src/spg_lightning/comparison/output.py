@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -90,10 +91,12 @@ def write_results(path: Path, comparison: Comparison) -> None:
 
 def print_comparison(comparison: Comparison, page: Path) -> None:
     """Print the columns that fit a terminal, the runs that were left out, and where the page is."""
-    table = Table(title=escape(f"{comparison.title}: test split, percent"), title_justify="left")
-    table.add_column("\nvariant", overflow="fold")
-    for name in ("\nmap", "\nn", *TERMINAL.values(), *(["difference\n(p)"] if comparison.differences else [])):
-        table.add_column(name, justify="left" if name == "\nmap" else "right", no_wrap=True)
+    title = escape(f"{comparison.title}: test split, percent")
+    table = Table(title=title, title_justify="left", box=HORIZONTALS, collapse_padding=True, pad_edge=False)
+    for name in ("\nvariant", "\nmap"):
+        table.add_column(name, overflow="fold")  # several maps, or many overrides, take several lines
+    for name in ("\nn", *TERMINAL.values(), *(["difference\n(p)"] if comparison.differences else [])):
+        table.add_column(name, justify="right", no_wrap=True)
     for previous, row in zip([None, *comparison.rows], comparison.rows, strict=False):
         if row.kind == "floor" and previous is not None and previous.kind != "floor":
             table.add_section()
