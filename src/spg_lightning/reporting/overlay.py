@@ -42,7 +42,7 @@ def cutout(photo: Photo, foreground: Bool[np.ndarray, "Y X"], outlines: Mapping[
     """
     grey = photo.mean(-1, keepdims=True)
     drawn = np.where(foreground[..., None], photo, 0.35 * grey + 10).astype(np.uint8)
-    width = max(1, round(min(photo.shape[:2]) / 128))
+    width = max(1, round(min(photo.shape[:2]) / 192))
     for colour, mask in outlines.items():
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, contours, -1, colour, width, cv2.LINE_AA)
