@@ -57,7 +57,7 @@ def test_a_run_folder_holds_what_is_promised(tiny_run):
         assert (result.output_dir / "checkpoints" / f"{name}.ckpt").is_file()
     overview = Image.open(result.output_dir / "gallery" / "overview.png")
     # ground truth, attention, three masks, perhaps the chosen map, the box
-    assert overview.width in (6 * 198 + 6, 7 * 198 + 6)
+    assert overview.width in (7 * 198 + 6, 8 * 198 + 6)
     assert len(list((result.output_dir / "gallery").glob("*.png"))) == 3
     rows = list(csv.DictReader((result.output_dir / "metrics.csv").open()))
     assert any(row["val/gt_known_error"] for row in rows)

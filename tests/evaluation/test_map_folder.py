@@ -81,7 +81,9 @@ def test_masks_give_pxap(cli, tmp_path):
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert 30 < metrics["test/pxap"] <= 100
-    assert set(metrics) == {"test/num_images", "test/num_boxed", "test/pxap"}
+    own = {"test/threshold_oracle", "test/mask_iou_oracle", "test/mask_f1_oracle"}
+    assert set(metrics) == {"test/num_images", "test/num_boxed", "test/pxap", *own}
+    assert 0 < metrics["test/mask_iou_oracle"] < metrics["test/mask_f1_oracle"] <= 100
     assert metrics["test/num_boxed"] == 0
     # half of the images ignore what is no object: nothing there is background
     assert (tree / "out" / "scores_report.html").is_file()
