@@ -56,7 +56,7 @@ def test_a_run_folder_holds_what_is_promised(tiny_run):
     for name in ("last", "best"):
         assert (result.output_dir / "checkpoints" / f"{name}.ckpt").is_file()
     overview = Image.open(result.output_dir / "gallery" / "overview.png")
-    # ground truth, attention, three masks, perhaps the chosen map, the box
+    # ground truth, attention, three masks, perhaps the chosen map, its mask, the box
     assert overview.width in (7 * 198 + 6, 8 * 198 + 6)
     assert len(list((result.output_dir / "gallery").glob("*.png"))) == 3
     rows = list(csv.DictReader((result.output_dir / "metrics.csv").open()))
