@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (seven minutes), compare them, draw galleries
+demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (six and a half minutes), compare them, draw galleries
 	$(BIN)/python experiments/compare.py --output runs/demo --recipe seeded experiment=toybirds_seeded \
 		-- training_free.name=feature_pca training_free.image_side=224
 

@@ -80,3 +80,16 @@ def test_the_command_line_writes_the_same_name(cli, tiny_run, tmp_path):
     assert saved == variant(*words)
     assert {"guidance=direct", "dataset.crop=64", "trainer.max_steps=1"} <= set(saved)
     assert not any(word.startswith(("dataset.root", "logger", "gallery_images", "ablation")) for word in saved)
+
+
+def test_training_free_maps_name_a_variant_only_where_they_seed():
+    words = ["output_dir=x", "training_free.name=feature_pca"]
+    assert compose("train", words).variant == []
+    assert "training_free.name=feature_pca" in compose("train", [*words, "guidance=seeded"]).variant
+
+
+def test_an_ablation_that_sets_values_names_the_variant():
+    found = {
+        name: compose("train", ["output_dir=x", f"ablation={name}"]).variant for name in ("direct", "seeds_in_rounds")
+    }
+    assert found == {"direct": ["guidance=direct"], "seeds_in_rounds": ["ablation=seeds_in_rounds", "guidance=seeded"]}

@@ -59,6 +59,8 @@ def _values(cfg: DictConfig, hydra_cfg: DictConfig) -> Iterator[str]:
     overrides = {override.get_key_element().lstrip("+~"): override for override in parsed}
     choices = [str(override.input_line) for key, override in overrides.items() if key in hydra_cfg.runtime.choices]
     keys = [key for key in overrides if key not in hydra_cfg.runtime.choices and identifies_variant(key)]
+    if "seeds" not in cfg:  # training-free maps that seed nothing only measure a floor
+        keys = [key for key in keys if key.split(".")[0] != "training_free"]
     search_path = [word for word in hydra_cfg.overrides.hydra if word.startswith("hydra.searchpath=")]
     base = hydra.compose(str(hydra_cfg.job.config_name), [*search_path, *choices]) if keys else cfg
     for key in keys:
