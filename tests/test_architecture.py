@@ -17,7 +17,7 @@ LAYERS = [
     {"spg"},
     {"baselines", "score_maps"},
     {"optim", "checkpoints"},
-    {"localizer"},
+    {"localizer", "exporting"},
     {"datamodule"},
     {"evaluation.results"},
     {"module"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"callbacks", "loggers", "evaluation", "predicting"},
     {"comparison"},
     {"config"},
-    {"train", "evaluate", "predict", "prepare", "report", "convert"},
+    {"train", "evaluate", "predict", "prepare", "report", "convert", "export", "push"},
 ]
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -162,7 +162,7 @@ def test_evaluate_and_predict_take_other_processing(cub, seeded_run, tmp_path):
         (file,) = (tmp_path / name).rglob("*.npy")
         maps[name] = np.load(file)
     plain = Localizer.from_checkpoint(path, "b1:none", 0.5)
-    from spg_lightning.data.images import read_image
+    from spg_lightning.data.decode import read_image
 
     assert np.allclose(maps["plain"], plain.localize([read_image(image, True)])[0][0].score_map, atol=1e-6)
     assert maps["stored"].shape == maps["plain"].shape

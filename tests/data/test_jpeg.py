@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spg_lightning.data import images, jpeg, read_image
+from spg_lightning.data import decode, jpeg, read_image
 from spg_lightning.errors import UserError
 from tests.trees import photo_like
 
@@ -21,7 +21,7 @@ def save(path, pixels, **options):
 def pillow(path, apply_exif_orientation):
     """What the plain way gives: pixels, or the error's line."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "read_jpeg", lambda *_: None)
+        patch.setattr(decode, "read_jpeg", lambda *_: None)
         return outcome(path, apply_exif_orientation)
 
 

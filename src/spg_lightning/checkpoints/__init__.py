@@ -1,6 +1,11 @@
 """Save and load checkpoints safely; import published ones."""
 
-from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
-from spg_lightning.checkpoints.published import LAYOUTS, import_published
+import lazy_loader
 
-__all__ = ["LAYOUTS", "CheckpointMetadata", "import_published", "read_checkpoint"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "metadata": ["CheckpointMetadata", "read_checkpoint"],
+        "published": ["LAYOUTS", "import_published"],
+    },
+)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from spg_lightning.data.images import read_image
+from spg_lightning.data.decode import read_image
 from spg_lightning.data.map_files import find_maps, read_map
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.predictions import read_predictions

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from spg_lightning.data.images import read_image
+from spg_lightning.data.decode import read_image
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records, Splits
 from spg_lightning.data.validation.issues import IssueCollector
