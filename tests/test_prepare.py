@@ -106,7 +106,7 @@ def test_real_photos_as_a_folder_with_coco_boxes_give_the_same_numbers(tmp_path)
     (root / "boxes.json").write_text(json.dumps(coco(found)))
     from spg_lightning.data import read_folder
 
-    mine = read_folder(str(root), "labels.csv", "column", {}, 0, "boxes.json", apply_exif_orientation=False)
+    mine = read_folder(str(root), "labels.csv", "column", {}, 0, "boxes.json", apply_exif_orientation=False, masks=None)
     same(splits.train, mine.train)
     same(splits.test, mine.test)
 

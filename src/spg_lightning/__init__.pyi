@@ -19,13 +19,17 @@ from .datamodule import ImageDataModule
 from .errors import UserError
 from .evaluate import evaluate
 from .evaluation.results import Evaluation
+from .export import export
+from .localization.confidence import Confidence
 from .localization.metrics import LocalizationMetric
 from .localization.naive_baselines import naive_baselines
+from .localization.regions import Region, find_regions
 from .localization.threshold_scan import scan_thresholds
 from .localizer import Localization, Localizer
 from .module import SPGModule
 from .predict import predict
-from .predicting.writers import Prediction
+from .predicting.result_files import Predictions
+from .predicting.rows import ImageRow, Prediction
 from .prepare import Prepared, prepare
 from .report import report
 from .score_maps.context import ScoreMap
@@ -42,17 +46,21 @@ from .train import TrainResult, train
 
 __all__ = [
     "Comparison",
+    "Confidence",
     "EfficientNetLite0Stem",
     "Evaluation",
     "ImageDataModule",
     "ImageDataset",
+    "ImageRow",
     "InceptionV3Stem",
     "Localization",
     "LocalizationMetric",
     "Localizer",
     "Prediction",
+    "Predictions",
     "Prepared",
     "Records",
+    "Region",
     "ResNet50Stem",
     "SPGLoss",
     "SPGModule",
@@ -74,6 +82,8 @@ __all__ = [
     "compose",
     "convert",
     "evaluate",
+    "export",
+    "find_regions",
     "import_published",
     "load_network",
     "naive_baselines",

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Picture = UInt8[np.ndarray, "Y X 3"] | Image.Image | str | Path
 EXPORTED = (".onnx", ".pt2", ".xml")  # endings of exported models
+UNKNOWN = Confidence()
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -52,6 +53,7 @@ class Localization:
         size: width and height of the image in pixels.
         probabilities: of all classes.
         confidence: fitted on val; without one `box_confidence` and `presence` are None.
+        others: of the most probable class, the localizer's further score maps by name.
     """
 
     class_index: int
@@ -62,7 +64,8 @@ class Localization:
     threshold: float
     size: tuple[int, int]
     probabilities: Float[np.ndarray, " K"]
-    confidence: Confidence = Confidence()
+    confidence: Confidence = UNKNOWN
+    others: Mapping[str, Float[np.ndarray, "y x"]] = field(default_factory=dict)
 
     @cached_property
     def largest(self) -> Region | None:
@@ -113,11 +116,13 @@ class ModelOutput:
         probabilities: (B, K) of all classes.
         classes: (B, k) the most probable ones, the most probable first.
         maps: the score maps in [0, 1]: k entries of (B, y, x), or one that serves all classes.
+        others: of the most probable class, further score maps by name, (B, y, x) each.
     """
 
     probabilities: Float[np.ndarray, "B K"]
     classes: Int[np.ndarray, "B k"]
     maps: Sequence[Float[np.ndarray, "B y x"]]
+    others: Mapping[str, Float[np.ndarray, "B y x"]] = field(default_factory=dict)
 
 
 class Localizer:
@@ -127,7 +132,8 @@ class Localizer:
 
     Args:
         network: in evaluation mode.
-        score_maps: by name, see `score_maps.resolve` and `score_maps.processed`. The first one makes the boxes.
+        score_maps: by name, see `score_maps.resolve` and `score_maps.processed`. The first one makes the boxes; `localize` gives
+            the others beside it.
         threshold: fraction of the map's maximum, in [0, 1).
         crop: side in pixels that `localize` resizes images to; None keeps their size.
         class_names: in the order of the network's classes.
@@ -150,7 +156,7 @@ class Localizer:
             raise UserError(f"threshold={threshold:g}: choose a fraction of the map's maximum, at least 0 and below 1")
         self.network, self.score_maps, self.threshold = network, dict(score_maps), threshold
         self.crop, self.class_names = crop, tuple(class_names)
-        self.confidence = confidence or Confidence()
+        self.confidence = confidence or UNKNOWN
         self._lock = threading.Lock()  # hooks on the network's modules see every thread's forward
 
     def __getstate__(self) -> dict[str, Any]:
@@ -303,12 +309,15 @@ class Localizer:
             probabilities = output.probabilities[i]
             maps = [values[i] for values in output.maps]
             if not (np.isfinite(probabilities).all() and all(np.isfinite(values).all() for values in maps)):
-                raise UserError("the model gives numbers that are not finite; train it again, or take another checkpoint")
+                raise UserError(
+                    "the model gives numbers that are not finite; train it again, or take another checkpoint"
+                )
             boxes = [self.box(values, size) for values in maps]
             found.append([
                 Localization(
                     int(index), self._class_name(int(index)), float(probabilities[index]), boxes[k % len(maps)],
                     maps[k % len(maps)], self.threshold, size, probabilities, self.confidence,
+                    {} if k else {name: values[i] for name, values in output.others.items()},
                 )
                 for k, index in enumerate(output.classes[i])
             ])  # fmt: skip
@@ -324,8 +333,9 @@ class Localizer:
             probabilities = context.output.logits.float().softmax(1)
             classes = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1).indices
             count = classes.shape[1] if per_class else 1
-            maps = [context.map(self.name, classes[:, k])[:, 0].float().cpu().numpy() for k in range(count)]
-        return ModelOutput(probabilities.cpu().numpy(), classes.cpu().numpy(), maps)
+            maps = [_as_array(context.map(self.name, classes[:, k])) for k in range(count)]
+            others = {name: _as_array(context.map(name, classes[:, 0])) for name in list(self.score_maps)[1:]}
+        return ModelOutput(probabilities.cpu().numpy(), classes.cpu().numpy(), maps, others)
 
     def _class_name(self, index: int) -> str:
         return self.class_names[index] if self.class_names else str(index)
@@ -334,6 +344,10 @@ class Localizer:
         import torch
 
         return torch.tensor(list(labels), device=self.device)
+
+
+def _as_array(maps: Tensor) -> Float[np.ndarray, "B y x"]:
+    return np.asarray(maps[:, 0].float().clamp(0, 1).cpu().numpy())
 
 
 def as_rgb(image: Picture) -> UInt8[np.ndarray, "Y X 3"]:

@@ -1,74 +1,166 @@
-"""The command `predict`: boxes on images, as overlays, JSON and COCO results.
+"""The command `predict`: boxes and masks on images, as rows, overlays, annotation files and a page.
 
 Heavy libraries are imported inside the functions, so that `--help` and a wrong override are answered at once.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
+from spg_lightning.utils.output_dir_lock import output_dir_lock
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from spg_lightning.localizer import Localizer
-    from spg_lightning.predicting.writers import Prediction
+    from spg_lightning.predicting.inputs import Inputs
+    from spg_lightning.predicting.journal import Journal
+    from spg_lightning.predicting.result_files import Predictions
 
 log = logging.getLogger(__name__)
+FEW_IMAGES = 64  # are decoded by this process: others take longer to start
+SETTINGS = (  # that the rows depend on: a run with others does not continue their file
+    "checkpoint", "score_map", "views", "normalize", "refine", "threshold", "top_k", "regions", "min_area", "min_presence",
+    "masks", "overlays", "max_side", "save_maps", "page", "page_maps", "precision", "decode",
+)  # fmt: skip
 
 
-def predict(cfg: DictConfig) -> list[Prediction]:
+def predict(cfg: DictConfig) -> Predictions:
     """Localize the objects in images as `conf/predict.yaml` describes.
 
-    Writes `overlays/`, `predictions.json` and `coco_results.json` (its image ids are in `coco_images.json`) to
-    `cfg.output_dir`. A corrupt image is named in a warning and skipped.
+    Each image's row is on disk as soon as it is finished, in `predictions.jsonl`; the same call continues a killed one. At the
+    end `predictions.json` and the annotation files are written to `cfg.output_dir`. A corrupt image is named in a warning and
+    skipped.
 
     Raises:
-        UserError: the checkpoint cannot be used, there is no image, or the network lacks the score map.
+        UserError: the checkpoint cannot be used, there is no image, the network lacks the score map, or the folder holds
+            predictions of other settings.
     """
-    from rich.progress import track
-
-    from spg_lightning.predicting.inputs import find_images, result_names
-    from spg_lightning.predicting.writers import write_image, write_json_results
-    from spg_lightning.utils.device import device_of
+    from spg_lightning.predicting.journal import Journal, stamp_of
+    from spg_lightning.predicting.result_files import Predictions, write_predictions
 
     check_ranges(cfg)
-    localizer = _localizer(cfg)
-    images = find_images(str(cfg.images))
-    top_k = min(int(cfg.top_k), len(localizer.class_names))
-    localizer.network.to(device_of(str(cfg.accelerator)))
-    folder, names = Path(cfg.output_dir), result_names(images)
-    folder.mkdir(parents=True, exist_ok=True)
-    predictions: list[Prediction] = []
-    batches = [images[i : i + cfg.batch_size] for i in range(0, len(images), cfg.batch_size)]
-    for batch in track(batches, description="predicting", transient=True):
-        pixels = _read(batch)
-        found = localizer.localize(list(pixels.values()), top_k) if pixels else []
-        for (path, image), localizations in zip(pixels.items(), found, strict=True):
-            predictions += write_image(folder, names[path], path, image, localizations, bool(cfg.save_maps))
-    if not predictions:
-        raise UserError(f"images={cfg.images}: none of the {len(images)} images could be read")
-    count = write_json_results(folder, predictions)
-    log.info("%d of %d images, %d boxes -> %s", count, len(images), len(predictions), folder)
+    settings = _settings(cfg)
+    folder = _unfinished(settings) if cfg.resume else Path(cfg.output_dir)
+    with output_dir_lock(folder), _hints(folder):
+        localizer = _localizer(cfg)
+        inputs = _inputs(cfg, folder)
+        paths = inputs.paths
+        journal = Journal(folder, settings, cfg.overwrite)
+        missing = [path for path in paths if not journal.is_done(str(path), stamp_of(path))]
+        if len(missing) < len(paths):
+            log.info("%d of %d images are finished already", len(paths) - len(missing), len(paths))
+        failed = _run(cfg, localizer, replace(inputs, paths=missing), folder, journal) if missing else 0
+        if failed == len(paths):
+            raise UserError(f"{inputs.source}: none of the {len(paths)} images could be read")
+        predictions = Predictions(folder, [str(path) for path in paths], journal)
+        count = write_predictions(predictions)
+        _write_annotations(cfg, predictions, localizer)
+        _write_page(cfg, predictions, localizer)
+        log.info("%d of %d images, %d rows -> %s", len(paths) - failed, len(paths), count, folder)
     return predictions
 
 
+def _inputs(cfg: DictConfig, folder: Path) -> Inputs:
+    """Return the images of the command, or of a split of the checkpoint's run."""
+    from spg_lightning.predicting.inputs import Inputs, find_images
+
+    if (cfg.images is None) == (cfg.split is None):
+        raise UserError(
+            "images=... is needed (a file, folder or glob), or split=test for the images that the run held out"
+        )
+    if cfg.split is None:
+        return Inputs(f"images={cfg.images}", find_images(str(cfg.images), folder))
+    from spg_lightning.predicting.split_inputs import split_inputs
+
+    return split_inputs(str(cfg.checkpoint), str(cfg.split), cfg.root, cfg.trust)
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """Return what the rows depend on, with the checkpoint's time of change, as plain data."""
+    from spg_lightning.predicting.journal import stamp_of
+
+    chosen = {key: cfg.get(key) for key in SETTINGS}
+    plain = OmegaConf.to_container(OmegaConf.create(chosen), resolve=True)
+    assert isinstance(plain, dict)
+    checkpoint = Path(str(cfg.checkpoint)).expanduser()
+    return {**plain, "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint)}
+
+
+def _unfinished(settings: dict[str, Any]) -> Path:
+    """Return the newest folder beside the default output folder with these settings and without its final file."""
+    import json
+
+    from spg_lightning.predicting.journal import JOURNAL
+    from spg_lightning.predicting.result_files import PREDICTIONS
+
+    wanted = json.loads(json.dumps(settings))
+    for journal in sorted(Path("runs/predict").glob(f"*/{JOURNAL}"), reverse=True):
+        with journal.open(encoding="utf-8") as file:
+            try:
+                stored = json.loads(file.readline()).get("settings")
+            except (ValueError, AttributeError):
+                continue
+        if stored == wanted and not (journal.parent / PREDICTIONS).exists():
+            return journal.parent
+    raise UserError(
+        "resume=true: no unfinished prediction with these settings under runs/predict; leave resume=true out, or give the "
+        "output_dir=... of the one to continue"
+    )
+
+
+@contextmanager
+def _hints(folder: Path) -> Iterator[None]:
+    """Say how to go on after a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror}; make room, then give the same command with output_dir={folder}"
+        ) from error
+
+
 def _localizer(cfg: DictConfig) -> Localizer:
-    """Return the localizer of the checkpoint, with the score map and threshold of the command if it gives them."""
+    """Return the localizer of the checkpoint or exported model, with what the command chooses otherwise."""
+    from spg_lightning.localizer import Localizer
+    from spg_lightning.utils.device import device_of
+
+    own = cfg.get("score_map") or OmegaConf.create()
+    if _is_exported(cfg):
+        if any(cfg.get(key) for key in ("score_map", "views", "normalize", "refine")):
+            raise UserError(f"checkpoint={cfg.checkpoint} is an exported model, which has its score map built in; leave "
+                            "score_map, views, normalize and refine out, or export it again")  # fmt: skip
+        return Localizer.load(cfg.checkpoint, threshold=cfg.threshold)
+    # auto: the map that val chose, which the checkpoint stores
+    name = None if own.get("name") in (None, "auto") else str(own.name)
+    localizer = _from_checkpoint(cfg, name)
+    localizer.network.to(device_of(str(cfg.accelerator)))
+    return localizer
+
+
+def _is_exported(cfg: DictConfig) -> bool:
+    from spg_lightning.localizer import EXPORTED
+
+    return Path(str(cfg.checkpoint)).suffix.lower() in EXPORTED
+
+
+def _from_checkpoint(cfg: DictConfig, name: str | None) -> Localizer:
     from spg_lightning.checkpoints.metadata import read_checkpoint
     from spg_lightning.checkpoints.rebuild import PROCESSING, build_score_maps, use_stem_of_checkpoint
     from spg_lightning.localizer import Localizer
 
     own = cfg.get("score_map") or OmegaConf.create()
-    # auto: the map that val chose, which the checkpoint stores
-    name = None if own.get("name") in (None, "auto") else str(own.name)
     if own.get("maps"):
         use_stem_of_checkpoint(cfg, read_checkpoint(cfg.checkpoint)[0])
     extra = build_score_maps(own.get("maps") or {})
@@ -76,17 +168,80 @@ def _localizer(cfg: DictConfig) -> Localizer:
     return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
-def _read(paths: list[Path]) -> dict[Path, np.ndarray]:
-    """Return the pixels of the images that can be read; name the others in a warning."""
-    from spg_lightning.data.images import read_image
+def _run(cfg: DictConfig, localizer: Localizer, inputs: Inputs, folder: Path, journal: Journal) -> int:
+    """Predict the images that are not finished; return how many could not be read."""
+    from spg_lightning.predicting.loading import ImageFrames, load_batches
+    from spg_lightning.predicting.pipeline import Pipeline, Results
+    from spg_lightning.predicting.progress import tracked
+    from spg_lightning.utils.device import autocast
 
-    pixels = {}
-    for path in paths:
-        try:
-            pixels[path] = read_image(path, apply_exif_orientation=True)
-        except UserError as error:
-            log.warning("%s; skipped", error)
-    return pixels
+    results = Results(
+        min(int(cfg.top_k), len(localizer.class_names)), cfg.regions, cfg.min_area, cfg.masks, cfg.overlays, cfg.max_side,
+        cfg.save_maps, cfg.min_presence,
+    )  # fmt: skip
+    photo_side = cfg.max_side if cfg.overlays != "none" else 0
+    if cfg.page:
+        from spg_lightning.predicting.page import PHOTO_SIDE
+        from spg_lightning.predicting.page_maps import PhotoWriter, page_score_maps
+
+        photo_side = None if photo_side is None else max(photo_side, PHOTO_SIDE)
+        if not _is_exported(cfg):
+            localizer.score_maps |= page_score_maps(localizer, cfg.page_maps)
+    assert localizer.crop is not None
+    paths = inputs.paths
+    frames = ImageFrames(paths, localizer.crop, photo_side, cfg.decode, inputs.apply_exif_orientation)
+    num_workers = _num_workers(cfg, len(paths))
+    failed = 0
+    with ExitStack() as stack:
+        batches = load_batches(frames, cfg.batch_size, num_workers)
+        stack.enter_context(journal)
+        if _is_exported(cfg):
+            _refuse_precision(cfg)
+        else:
+            stack.enter_context(autocast(localizer.device, str(cfg.precision)))
+        extra = [PhotoWriter(folder, localizer.name, inputs.true_boxes)] if cfg.page else []
+        pipeline = Pipeline(localizer, folder, results, _cores(), extra)
+        for row in tracked(pipeline.run(batches, paths, journal), len(paths)):
+            if row.error:
+                failed += 1
+                log.warning("%s; skipped", row.error)
+    return failed
+
+
+def _refuse_precision(cfg: DictConfig) -> None:
+    if cfg.precision != "float32":
+        raise UserError(f"precision={cfg.precision}: an exported model has its own; leave it out")
+
+
+def _num_workers(cfg: DictConfig, num_images: int) -> int:
+    if cfg.num_workers != "auto":
+        return int(cfg.num_workers)
+    return 0 if num_images <= FEW_IMAGES else max(1, min(_cores() // 2, 16))
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))
+
+
+def _write_annotations(cfg: DictConfig, predictions: Predictions, localizer: Localizer) -> None:
+    from spg_lightning.utils.instantiate import instantiate_node
+
+    for node in filter(None, (cfg.get("writer") or {}).values()):
+        instantiate_node(node).write(predictions.folder, predictions.rows, localizer.class_names)
+
+
+def _write_page(cfg: DictConfig, predictions: Predictions, localizer: Localizer) -> None:
+    if not cfg.page:
+        return
+    from spg_lightning.predicting.page import PageSettings, write_page
+
+    settings = PageSettings(
+        str(cfg.images or f"{cfg.split} images of {cfg.checkpoint}"), localizer.class_names, localizer.threshold, localizer.name, list(localizer.score_maps), cfg.regions,
+        cfg.min_area,
+    )  # fmt: skip
+    log.info("page: %s", write_page(predictions.folder, predictions.named_rows(), settings))
 
 
 def main() -> None:

@@ -300,6 +300,7 @@ def _write_results(
     from pytorch_lightning.loggers import CSVLogger
 
     from spg_lightning.checkpoints.metadata import add_localization
+    from spg_lightning.evaluation.fit_confidence import fit_confidence
     from spg_lightning.evaluation.network_evaluation import inference_context, render_sample
     from spg_lightning.localizer import Localizer
     from spg_lightning.loggers.wandb import WandbResultsLogger
@@ -310,11 +311,12 @@ def _write_results(
 
     score_map, threshold = evaluation.score_map, evaluation.threshold
     localizer = Localizer(module.network, {score_map: module.localizer.score_maps[score_map]}, threshold)
-    add_localization(checkpoint, score_map, threshold)
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):  # one row of all final metrics would widen every other row
             logger.log_metrics(evaluation.metrics, step=trainer.global_step)
     with inference_context(trainer, module.network):
+        localizer.confidence = fit_confidence(localizer, data)
+        add_localization(checkpoint, score_map, threshold, localizer.confidence.as_plain())
         if cfg.gallery_images:
             write_gallery(run_dir.gallery, localizer, data, module.loss, cfg.gallery_images)
         images = {split: len(records) for split, records in data.records.items()}

@@ -92,7 +92,8 @@ def test_what_a_config_states_has_no_second_default_in_the_code(file):
 def test_every_choice_composes(group, choice):
     if choice in NEEDS:
         pytest.importorskip(f"hydra_plugins.hydra_{NEEDS[choice]}", reason="the extra `sweeps` is not installed")
-    cfg = compose("train", [f"{'+' if group == 'sweep' else ''}{group}={choice}", "output_dir=x"])
+    command, needed = ("predict", ["checkpoint=x", "images=x"]) if group == "writer" else ("train", [])
+    cfg = compose(command, [f"{'+' if group == 'sweep' else ''}{group}={choice}", "output_dir=x", *needed])
     assert OmegaConf.to_container(cfg, resolve=True)
 
 

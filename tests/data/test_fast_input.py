@@ -197,7 +197,7 @@ def test_a_turned_photo_keeps_its_box_on_every_way(tmp_path):
     picture[60:180, 200:280] = 220  # as stored; as seen, 240 x 320: columns 60 to 180, rows 200 to 280
     Image.fromarray(picture).save(folder / "train/cat/0.jpg", exif=exif, quality=95)
     (folder / "boxes.csv").write_text("train/cat/0.jpg,60,200,180,280\n")
-    records = read_folder(str(folder), None, "auto", {"train": 0.7, "test": 0.3}, 0, "boxes.csv", True).train
+    records = read_folder(str(folder), None, "auto", {"train": 0.7, "test": 0.3}, 0, "boxes.csv", True, None).train
     for at_least in (None, RESIZE):
         sample = ImageDataset(
             records, resize_transform(RESIZE), "error", with_masks=False, source=ImageFiles(records, at_least)

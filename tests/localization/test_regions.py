@@ -24,6 +24,15 @@ def test_the_first_region_has_the_box_of_the_evaluation(smooth, threshold):
         assert find_regions(values, threshold, (480, 300), "all")[0].box == largest.box
 
 
+def test_of_regions_of_equal_area_the_first_one_is_the_evaluations():
+    """Small maps of few values hold many of the same area."""
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        values = (rng.integers(0, 3, (7, 9)) / 2).astype(np.float32)
+        found = find_regions(values, 0.6, (9, 7))
+        assert (found[0].box if found else (0, 0, 0, 0)) == box_of_map(values, 0.6, (9, 7))
+
+
 def test_all_regions_are_the_connected_components():
     values = random_map(3, smooth=1.5)
     regions = find_regions(values, 0.6, (48, 40), "all")

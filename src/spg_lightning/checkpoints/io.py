@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from spg_lightning.errors import UserError, first_line
 from spg_lightning.utils.atomic import atomically
@@ -27,16 +26,3 @@ def atomic_save(checkpoint: dict[str, Any], path: Path, previous: Path | None = 
     except (OSError, RuntimeError) as error:  # torch's writer raises its own error for a failed write
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise UserError(f"cannot write {path} ({first_line(cause)})") from error
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Trainer plugin that writes every checkpoint with `atomic_save`."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint; see `atomic_save`."""
-        try:
-            atomic_save(checkpoint, Path(path))
-        except UserError as error:
-            raise UserError(
-                f"{error}; the previous file is unchanged: make room, then resume with resume=auto"
-            ) from error

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spg_lightning.checkpoints.allowed_targets import check_no_interpolations
+from spg_lightning.checkpoints.hub_address import local_file
 from spg_lightning.checkpoints.io import atomic_save
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
@@ -19,6 +20,8 @@ from spg_lightning.utils.atomic import atomically
 KEY = "spg_lightning"
 FORMAT = 3  # raised when the config of a run or the names of weights change
 NETWORK_PREFIX = "network."
+LARGEST_CROP = 4096  # pixels: a larger input would not fit into memory
+STATES_PREFIX = "score_map_states/"  # of tensors in a .safetensors file, which has one level of names
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class CheckpointMetadata:
         config: the run's resolved config.
         class_names: in the order of the labels.
         crop: side of the network's square input in pixels.
-        localization: score_map and threshold chosen on val; empty before the evaluation.
+        localization: score_map, threshold and confidence (`Confidence.as_plain`) from val; empty before the evaluation.
         score_map_states: what score maps learnt from the training images, by name.
     """
 
@@ -44,23 +47,28 @@ class CheckpointMetadata:
         return {"format": FORMAT, **asdict(self), "class_names": list(self.class_names)}
 
 
-def add_localization(path: Path, score_map: str, threshold: float) -> None:
-    """Store the score map and threshold chosen on val in a checkpoint, atomically."""
+def add_localization(path: Path, score_map: str, threshold: float, confidence: Mapping[str, Any]) -> None:
+    """Store the score map and threshold chosen on val, and the confidence fitted there, in a checkpoint, atomically."""
     checkpoint = load_checkpoint(path)
-    checkpoint[KEY]["localization"] = {"score_map": score_map, "threshold": threshold}
+    checkpoint[KEY]["localization"] = {"score_map": score_map, "threshold": threshold, "confidence": dict(confidence)}
     atomic_save(checkpoint, path)
 
 
 def read_checkpoint(path: str | Path) -> tuple[CheckpointMetadata, dict[str, Tensor]]:
     """Return a checkpoint's metadata and the network's state dict.
 
+    Args:
+        path: of a .ckpt or .safetensors file, a folder that `push` wrote, or `hf://owner/name[@revision]`.
+
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this package; its config holds interpolations.
+        UserError: the file is missing, damaged, or not a checkpoint of this package; its config holds interpolations; see also
+            `local_file`.
     """
-    checkpoint = load_checkpoint(Path(path).expanduser())
+    checkpoint = load_checkpoint(local_file(path))
     stored = {name: value for name, value in checkpoint[KEY].items() if name != "format"}
     metadata = CheckpointMetadata(**{**stored, "class_names": tuple(stored["class_names"])})
     check_no_interpolations(metadata.config, path)
+    _check_values(metadata, path)
     state_dict = {
         name.removeprefix(NETWORK_PREFIX): value
         for name, value in checkpoint["state_dict"].items()
@@ -69,11 +77,39 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointMetadata, dict[str, Ten
     return metadata, state_dict
 
 
+def _check_values(metadata: CheckpointMetadata, path: str | Path) -> None:
+    """Check the numbers of a file that may come from anywhere before anything is built or allocated by them.
+
+    Raises:
+        UserError: one of them makes no sense.
+    """
+    chosen = metadata.localization
+    threshold, score_map = chosen.get("threshold", 0.0), chosen.get("score_map", "")
+    checks: dict[str, tuple[Any, bool]] = {
+        "crop": (metadata.crop, _is_number(metadata.crop, 1, LARGEST_CROP) and isinstance(metadata.crop, int)),
+        "class_names": (len(metadata.class_names), all(isinstance(name, str) for name in metadata.class_names)),
+        "threshold": (threshold, _is_number(threshold, 0, 1)),
+        "score_map": (score_map, isinstance(score_map, str)),
+    }
+    for key, (value, is_valid) in checks.items():
+        if not is_valid:
+            raise UserError(
+                f"checkpoint={path} is damaged: {key}={str(value)[:40]} makes no sense; train or evaluate again"
+            )
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
 def write_weights(path: Path, metadata: CheckpointMetadata, state_dict: dict[str, Tensor]) -> None:
     """Write metadata and a network's weights as one .safetensors file, atomically."""
     named = {f"{NETWORK_PREFIX}{name}": value.contiguous() for name, value in state_dict.items()}
+    for name, state in metadata.score_map_states.items():
+        named |= {f"{STATES_PREFIX}{name}/{key}": value.contiguous() for key, value in state.items()}
+    plain = replace(metadata, score_map_states={}).as_plain()
     with atomically(path) as file:
-        file.write(save(named, metadata={KEY: json.dumps(metadata.as_plain())}))
+        file.write(save(named, metadata={KEY: json.dumps(plain)}))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -111,4 +147,7 @@ def _read(path: Path) -> Any:
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(KEY, "null"))
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in [name for name in weights if name.startswith(STATES_PREFIX) and stored is not None]:
+        score_map, key = name.removeprefix(STATES_PREFIX).split("/", 1)
+        stored["score_map_states"].setdefault(score_map, {})[key] = weights.pop(name)
     return {"state_dict": weights} | ({} if stored is None else {KEY: stored})

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 from torch import Tensor
 
-from spg_lightning.checkpoints.io import AtomicCheckpointIO
 from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_maps
+from spg_lightning.checkpoints.trainer_io import AtomicCheckpointIO
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.evaluation.cached_maps import TrainingFreeMaps

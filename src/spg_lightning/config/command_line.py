@@ -19,7 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides
+from spg_lightning.config.command_help import register_help_resolver
+from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, quote_existing_paths
 from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep, print_status
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
@@ -36,6 +37,8 @@ CONFIGS = "pkg://spg_lightning.conf"
 
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
+    register_help_resolver()
+    sys.argv[1:] = quote_existing_paths(sys.argv[1:])
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
     sweep = _exit_on_error(lambda: _prepare(command, sys.argv[1:], debug), debug)
     if sweep is not None:

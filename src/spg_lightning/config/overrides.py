@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from glob import iglob
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,11 +15,36 @@ from omegaconf.errors import OmegaConfBaseException
 
 from spg_lightning.config.compose import choices_of, compose, compose_with_hydra
 from spg_lightning.config.renamed_keys import renamed
-from spg_lightning.config.sweep import Sweep, parse_sweep
+from spg_lightning.config.sweep import Sweep, hydra_quote, parse_sweep
 from spg_lightning.errors import UserError, nearest
 
 HELP_FLAGS = ("--help", "-h", "--hydra-help", "--info", "-i")
 SHOW_CONFIG_FLAGS = ("--cfg", "-c")
+
+
+def quote_existing_paths(arguments: list[str]) -> list[str]:
+    """Quote the values that name a file or folder and that Hydra's grammar would not read as one word.
+
+    Brackets and commas have a meaning there, as in `images=photos[2020]` or `root=birds,mammals`.
+    """
+    return [_quoted_path(word) for word in arguments]
+
+
+def _quoted_path(word: str) -> str:
+    key, _, value = word.partition("=")
+    if word.startswith(("-", "~")) or not value or value[0] in "'\"" or not set(value) & set("[]{},: ()"):
+        return word
+    try:
+        override = OverridesParser.create().parse_override(word)
+        if not override.is_sweep_override() and override.value() == value:
+            return word
+    except HydraException:
+        pass
+    try:
+        is_path = Path(value).expanduser().exists() or ("*" in value and any(iglob(value, recursive=True)))  # noqa: PTH207
+    except OSError:  # too long for a name
+        return word
+    return f"{key}={hydra_quote(Path(value))}" if is_path else word
 
 
 def check_overrides(command: str, arguments: list[str], debug: bool) -> Sweep | None:

@@ -78,10 +78,14 @@ RULES: dict[str, Rule] = {
     "checkpoint_every_steps": _one_of_or(("auto",), POSITIVE),
     # evaluate, predict
     "eval_batch_size": POSITIVE,
-    "num_workers": COUNT,
+    "num_workers": _one_of_or(("auto",), COUNT),
     "num_thresholds": POSITIVE,
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
+    "max_side": _one_of_or((None,), POSITIVE),
+    "min_area": FRACTION,
+    "min_presence": _one_of_or((None,), FRACTION),
+    "threshold": _one_of_or((None,), FRACTION),
     "photos": COUNT,
 }
 

@@ -12,7 +12,7 @@ from spg_lightning.errors import UserError
 
 
 def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None) -> Int8[np.ndarray, "Y X"]:
-    """Return an image's pixels as 1 (object), 0 (background) or -1 (ignored).
+    """Return an image's pixels as 1 (object), 0 (background) or -1 (ignored); all of them ignored without any mask file.
 
     Args:
         records: with masks.
@@ -22,6 +22,9 @@ def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None
     Raises:
         UserError: a mask is missing or unreadable, or the masks of one image differ in size.
     """
+    if not records.masks[index]:
+        width, height = size or records.sizes[index]
+        return np.full((height, width), -1, np.int8)
     parts = [_read(records.root / file, size) > records.mask_above for file in records.masks[index]]
     shapes = {part.shape for part in parts}
     if len(shapes) > 1:

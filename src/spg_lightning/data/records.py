@@ -1,15 +1,17 @@
 """One table that every reader fills: images, labels, boxes, masks, class names."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings, rows_of
 
+MIN_ANNOTATED_VAL = 20  # images with ground truth that val gets first: fewer choose a threshold badly
 IMAGE_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 
@@ -65,6 +67,12 @@ class Records:
         """Return the ground-truth boxes of one image, in its own pixels."""
         return self.boxes[self.box_offsets[index] : self.box_offsets[index + 1]]
 
+    @property
+    def is_annotated(self) -> Bool[np.ndarray, " N"]:
+        """Which images have a box or a mask."""
+        has_box = np.diff(self.box_offsets) > 0
+        return has_box | np.array([bool(files) for files in self.masks], dtype=bool) if self.masks else has_box
+
     def image_id(self, index: int) -> str:
         """Return the image's id: its path with slashes kept and the extension dropped."""
         return drop_image_extension(self.images[index])
@@ -99,13 +107,34 @@ def stratified_holdout(
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     """Hold out `share` of each class (at least one image of a class with two or more), the same for the same seed.
 
+    Where only some images have boxes or masks, these are held out first, `MIN_ANNOTATED_VAL` of them even if that is more than
+    `share`.
+
     Returns:
         The rows that remain, and those that are held out.
     """
     rng = np.random.default_rng(seed)
-    is_held = np.zeros(len(records), dtype=bool)
+    is_held, annotated = np.zeros(len(records), dtype=bool), records.is_annotated
+    total = int(annotated.sum())
     for label in range(len(records.class_names)):
         of_class = np.flatnonzero(records.labels == label)
         count = max(round(share * len(of_class)), 1) if len(of_class) > 1 else 0
-        is_held[rng.permutation(of_class)[:count]] = True
+        shuffled = rng.permutation(of_class)
+        if 0 < total < len(records):
+            shuffled = shuffled[np.argsort(~annotated[shuffled], kind="stable")]
+            count = max(count, annotated_share(int(annotated[of_class].sum()), total, len(of_class)))
+        is_held[shuffled[:count]] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def annotated_share(annotated: int, total: int, images: int) -> int:
+    """Return how many annotated images of a class val gets first: its share of `MIN_ANNOTATED_VAL`.
+
+    At most half of the class goes to val, so that enough of it is left to train on.
+
+    Args:
+        annotated: images of the class with ground truth.
+        total: images of all classes with ground truth.
+        images: of the class.
+    """
+    return min(math.ceil(MIN_ANNOTATED_VAL * annotated / max(total, 1)), annotated, images // 2)

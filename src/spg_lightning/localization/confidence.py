@@ -130,4 +130,6 @@ def _logistic(stored: Mapping[str, Any] | None) -> Logistic | None:
     if stored is None:
         return None
     lists: dict[str, Sequence[float]] = {key: stored[key] for key in ("mean", "scale", "weights")}
-    return Logistic(bias=float(stored["bias"]), **{key: tuple(float(v) for v in values) for key, values in lists.items()})
+    return Logistic(
+        bias=float(stored["bias"]), **{key: tuple(float(v) for v in values) for key, values in lists.items()}
+    )

@@ -65,8 +65,10 @@ def find_regions(
         number = int(labels[contour[0, 0, 1], contour[0, 0, 0]])
         if number not in outer or cv2.contourArea(contour) > cv2.contourArea(outer[number]):
             outer[number] = contour
-    # connectedComponents numbers the regions by their first pixel in reading order
-    ranked = sorted(outer, key=lambda number: (cv2.contourArea(outer[number]), number), reverse=True)
+    # a contour begins at its first pixel in reading order; of two equal areas the later one wins
+    ranked = sorted(
+        outer, key=lambda number: (cv2.contourArea(outer[number]), *outer[number][0, 0, ::-1].tolist()), reverse=True
+    )
     regions = [_region(outer[number], labels == number, size) for number in ranked[: 1 if which == "largest" else None]]
     return regions[:1] + [region for region in regions[1:] if region.area_fraction >= min_area]
 

@@ -18,12 +18,16 @@ FOREGROUND, BACKGROUND, IGNORED = (255, 196, 0), (28, 46, 84), (150, 150, 150)
 BOXES = {"true box": TRUTH, "predicted box": PREDICTED}
 MASKS = {"mask: foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
 
+# of the 256 levels of a map; colours are multiplied by their opacity, so that a picture takes two look-ups
+OPACITY = np.linspace(0.25, 0.8, 256, dtype=np.float32)[:, None]
+COLOURS = (colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.float32) * OPACITY
+TRANSPARENCY = 1 - OPACITY
+
 
 def heat(photo: Photo, score_map: Float[np.ndarray, "Y X"]) -> Photo:
     """Blend a score map in [0, 1] over an image. Higher values are brighter and more opaque."""
-    colours = colormaps["inferno"](score_map)[..., :3] * 255
-    opacity = (0.25 + 0.55 * score_map)[..., None]
-    return ((1 - opacity) * photo + opacity * colours).astype(np.uint8)
+    levels = (np.asarray(score_map) * 255).astype(np.uint8)
+    return (TRANSPARENCY[levels] * photo + COLOURS[levels]).astype(np.uint8)
 
 
 def mask(photo: Photo, ternary: Int8[np.ndarray, "Y X"]) -> Photo:
@@ -79,6 +83,16 @@ def _write_label(
 def resize(photo: Photo, width: int, height: int) -> Photo:
     """Resize an image bicubically."""
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def resize_down(photo: Photo, side: int) -> Photo:
+    """Return an image whose longer side has at most `side` pixels."""
+    height, width = photo.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return photo
+    small = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(photo, small, interpolation=cv2.INTER_AREA))
 
 
 def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> Float[np.ndarray, "Y X"]:

@@ -23,7 +23,8 @@ def min_max(maps: Map) -> Map:
 
 def class_map(output: SPGOutput, labels: Int[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
     """Return A4's map of one class an image. Only this map is ever upsampled, never all K."""
-    return output.class_maps[torch.arange(len(labels), device=labels.device), labels].unsqueeze(1)
+    rows = torch.arange(labels.shape[0], device=labels.device)  # len() would fix the batch size of an exported program
+    return output.class_maps[rows, labels].unsqueeze(1)
 
 
 def attention(output: SPGOutput, labels: Int[Tensor, " B"]) -> Map:

@@ -27,6 +27,19 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda:0")
 
 
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute in float32, or convolutions and matrix products in bfloat16.
+
+    Raises:
+        UserError: an unknown precision.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise UserError(f"precision={precision}: choose float32 or bfloat16")
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
+
+
 def peak_flops(device: torch.device, precision: str) -> float | None:
     """Return the peak floating point operations per second in the GPU's data sheet, None if unknown.
 

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "seed": 0,
     "boxes": "boxes.csv",
     "apply_exif_orientation": True,
+    "masks": None,
 }
 
 

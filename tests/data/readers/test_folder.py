@@ -15,8 +15,8 @@ SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 BOXES = {"csv": "boxes.csv", "coco": "boxes.json", "voc": "boxes"}
 
 
-def read(folder, labels=None, split="auto", shares=SHARES, seed=0, boxes=None, apply_exif_orientation=True):
-    return read_folder(str(folder), labels, split, shares, seed, boxes, apply_exif_orientation)
+def read(folder, labels=None, split="auto", shares=SHARES, seed=0, boxes=None, apply_exif_orientation=True, masks=None):
+    return read_folder(str(folder), labels, split, shares, seed, boxes, apply_exif_orientation, masks)
 
 
 @pytest.mark.parametrize("kind", BOXES)

@@ -1,4 +1,4 @@
-"""Read a folder of labelled images: one folder per class, or a table of files and classes; optionally with boxes.
+"""Read a folder of labelled images: one folder per class, or a table of files and classes; optionally with boxes and masks.
 
 <root>/<class>/<image>                   or
 <root>/{train,val,test}/<class>/<image>  or
@@ -10,21 +10,26 @@ images upright, and mark boxes on them.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from spg_lightning.data.index.cached_reader import cached_reader
+from spg_lightning.data.readers.annotation_files import split_name
 from spg_lightning.data.readers.assemble import assemble
 from spg_lightning.data.readers.folder_boxes import read_boxes
-from spg_lightning.data.records import IMAGE_EXTENSIONS, Splits
+from spg_lightning.data.readers.folder_images import FolderImages
+from spg_lightning.data.readers.folder_masks import read_masks
+from spg_lightning.data.readers.folder_splits import SPLITS, draw_splits, natural_order
+from spg_lightning.data.records import IMAGE_EXTENSIONS, Records, Splits
 from spg_lightning.data.text_files import is_inside, read_csv
 from spg_lightning.data.validation.image_sizes import read_image_sizes
 from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.errors import UserError, nearest
 
-SPLITS = ("train", "val", "test")
+ANNOTATIONS = (".xml", ".txt", ".yaml", ".json")  # files of a folder with boxes or masks
 WAYS = ("auto", "folders", "column", "fractions")  # to split
 
 
@@ -43,13 +48,20 @@ class Listing:
     source: str
 
 
-def _watched(root: str, labels: str | None, boxes: Sequence[str] | str | None, **_: object) -> list[Path]:
+def _watched(
+    root: str,
+    labels: str | None,
+    boxes: Sequence[str] | str | None,
+    masks: Sequence[str] | str | None = None,
+    **_: object,
+) -> list[Path]:
     """Return the files and folders that an index of these images depends on."""
     folder = Path(root).expanduser()
     named = [labels] if labels else []
-    named += [boxes] if isinstance(boxes, str) else [*(boxes or ())]
-    paths = [folder / name for name in named]
-    paths += [file for path in paths if path.is_dir() for file in sorted(path.rglob("*.xml"))]
+    named += [split_name(name)[0] for name in (*_names(boxes), *_names(masks))]
+    paths = list(dict.fromkeys(folder / name for name in named))
+    inside = [file for path in paths if path.is_dir() for file in sorted(path.rglob("*"))]
+    paths += [file for file in inside if file.suffix.lower() in ANNOTATIONS or file.is_dir()]
     below = [] if labels else _folders(folder)
     return [*paths, *below, *(p for split in below if split.name in SPLITS for p in _folders(split))]
 
@@ -63,19 +75,25 @@ def read_folder(
     seed: int,
     boxes: Sequence[str] | str | None,
     apply_exif_orientation: bool,
+    masks: Sequence[str] | str | None,
     issues: IssueCollector | None = None,
 ) -> Splits:
-    """Return labelled images with their boxes, if any. The path below `root` is an image's name.
+    """Return labelled images with their boxes and masks, if any. The path below `root` is an image's name.
+
+    Images with ground truth choose and measure, the others train: see `draw_splits` and `stratified_holdout`.
 
     Args:
         root: folder of the images.
         labels: table image,class[,split], relative to `root`; None for class folders.
         split: "folders" (sub-folders train, val, test), "column" (of the table), "fractions" (drawn by `seed`, stratified), or
-            "auto" for the first of these that applies. Without val, it is held out of the training images.
+            "auto" for the first of these that applies. Without val, it is held out of the training images. A single folder
+            train/ is split by fractions.
         fractions: split -> fraction, for "fractions".
         seed: of the fractions.
-        boxes: a .csv table image,x0,y0,x1,y1, a COCO .json, a folder of Pascal VOC .xml files, or several; None without boxes.
+        boxes: a .csv table image,x0,y0,x1,y1, a COCO or Label Studio .json, a CVAT .xml, a folder of Pascal VOC .xml files, a
+            YOLO folder, or several; None without boxes.
         apply_exif_orientation: see `Records.apply_exif_orientation`.
+        masks: a folder of .png, annotation files with polygons or masks, or several; None without masks.
         issues: collects the problems; None raises the first.
 
     Raises:
@@ -87,51 +105,72 @@ def read_folder(
     if split not in WAYS:
         raise UserError(f"dataset.reader.split={split}: choose from {', '.join(WAYS)}.{nearest(split, WAYS)}")
     issues = issues or IssueCollector.of(folder)
-    annotations = {Path(name).parts[0] for name in ([boxes] if isinstance(boxes, str) else boxes or ())}
+    annotations = {split_name(name)[0] for name in (*_names(boxes), *_names(masks))}
     listing = _table(folder, labels) if labels else _class_folders(folder, split, annotations)
     images = list(listing.classes)
     sizes, keep = read_image_sizes(folder, images, listing.source, issues, apply_exif_orientation)
-    found_boxes = read_boxes(folder, boxes, images, sizes, keep, issues) if boxes else {}
+    annotated = FolderImages(folder, images, sizes, keep, issues)
+    found_boxes = read_boxes(boxes, annotated) if boxes else {}
+    found_masks = read_masks(masks, annotated) if masks else []
     if issues.collect:  # an image with a wrong box is left out like an unreadable one
         wrong = set(issues.found.values())
         keep &= np.array([issues.name(folder / image) not in wrong for image in images])
-    names = sorted(set(listing.classes.values()), key=_natural_order)
+    names = sorted(set(listing.classes.values()), key=natural_order)
     kept = [image for image, ok in zip(images, keep, strict=True) if ok]
     splits = listing.splits
     if not splits:
         if split in ("folders", "column"):
             raise UserError(f"dataset.reader.split={split}, but dataset.root={root} assigns no image to a split")
-        splits = _draw_splits(listing.classes, kept, names, fractions, seed)
+        has_truth = {images[i] for i in found_boxes} | {
+            image for image, files in zip(images, found_masks, strict=False) if files
+        }
+        splits = draw_splits(listing.classes, kept, fractions, seed, has_truth)
     _check(listing, splits, kept, names, root)
     labels_of = [names.index(listing.classes[image]) for image in images]
-    records = assemble(
-        folder, images, labels_of, sizes, keep, found_boxes, names, apply_exif_orientation=apply_exif_orientation
-    )
+    records = assemble(folder, images, labels_of, sizes, keep, found_boxes, names, found_masks, apply_exif_orientation)
     split_of = np.array([splits[image] for image in records.images])
-    by_split = {name: records.take(np.flatnonzero(split_of == name)) for name in SPLITS}
+    by_split = {name: _take(records, split_of == name) for name in SPLITS}
     return Splits(by_split["train"], by_split["val"] if len(by_split["val"]) else None, by_split["test"])
 
 
+def _names(files: Sequence[str] | str | None) -> list[str]:
+    return [files] if isinstance(files, str) else [*(files or ())]
+
+
+def _take(records: Records, chosen: Bool[np.ndarray, " N"]) -> Records:
+    """Return the chosen records, without the column of masks if none of them has any."""
+    taken = records.take(np.flatnonzero(chosen))
+    return taken if any(taken.masks) else replace(taken, masks=())
+
+
 def _class_folders(root: Path, split: str, others: set[str]) -> Listing:
-    """List <root>/<class>/<image>, or the same below train, val and test. Folders named in `others` may hold no images."""
+    """List <root>/<class>/<image>, or the same below train, val and test.
+
+    Annotations are no class: the folders named in `others`, and folders around them without images.
+    """
     if split == "column":
         raise UserError("dataset.reader.split=column: a column needs a table; also give labels=<file.csv>")
     present = [name for name in SPLITS if (root / name).is_dir()]
+    around = {Path(name).parts[0] for name in others}
     in_splits = split == "folders" or (split == "auto" and {"train", "test"} <= {*present})
     if in_splits and (lacking := {"train", "test"} - {*present}):
         raise UserError(
             f"dataset.root={root}: the split {min(lacking)} is missing; it is a folder {root / min(lacking)}"
         )
     classes, splits = dict[str, str](), dict[str, str]()
-    for name in present if in_splits else [""]:
+    is_train_alone = split == "auto" and [*present] == ["train"] and not _images(root / "train")
+    for name in present if in_splits or is_train_alone else [""]:
         for folder in _folders(root / name):
-            images = _images(folder)
-            if not images and folder.name not in others:
+            below = folder.relative_to(root).as_posix()
+            images = [] if below in others else _images(folder)
+            if not images and below in around:
+                continue
+            if not images:
                 raise UserError(f"{folder} is a class without images; add some, or delete the folder")
             for image in images:
                 path = f"{name}/{folder.name}/{image}" if name else f"{folder.name}/{image}"
                 classes[path] = folder.name
-                if name:
+                if in_splits:
                     splits[path] = name
     if not classes:
         raise UserError(f"dataset.root={root} has no folders with images; give each class a folder of its images")
@@ -176,30 +215,6 @@ def _table(root: Path, labels: str) -> Listing:
     return Listing(classes, splits, str(path))
 
 
-def _draw_splits(
-    classes: dict[str, str], kept: list[str], names: list[str], fractions: Mapping[str, float], seed: int
-) -> dict[str, str]:
-    """Deal the images of each class to the splits. Depends on the seed and the names, not on their order."""
-    wrong = set(fractions) - {*SPLITS} or any(not 0 <= fraction <= 1 for fraction in fractions.values())
-    if wrong or not np.isclose(sum(fractions.values()), 1) or not fractions.get("train") or not fractions.get("test"):
-        raise UserError(
-            f"dataset.reader.fractions={dict(fractions)}: give fractions of train, val and test that add up to 1"
-        )
-    rng = np.random.default_rng(seed)
-    splits: dict[str, str] = {}
-    for name in names:
-        of_class = sorted(image for image in kept if classes[image] == name)
-        shuffled = [of_class[i] for i in rng.permutation(len(of_class))]
-        # each requested split gets an image of every class while there are any
-        for split in ("test", "val"):
-            if fractions.get(split):
-                count = max(round(fractions[split] * len(of_class)), 1) if len(shuffled) > 1 else 0
-                splits |= dict.fromkeys(shuffled[:count], split)
-                shuffled = shuffled[count:]
-        splits |= dict.fromkeys(shuffled, "train")
-    return splits
-
-
 def _check(listing: Listing, splits: dict[str, str], kept: list[str], names: list[str], root: str) -> None:
     count = Counter(splits[image] for image in kept)
     for split in ("train", "test"):
@@ -217,7 +232,3 @@ def _check(listing: Listing, splits: dict[str, str], kept: list[str], names: lis
             f"dataset.root={root} has the one class {names[0]}; a classifier needs at least two: add a "
             "folder of photos without it"
         )
-
-
-def _natural_order(name: str) -> tuple[float, str]:
-    return (float(name), "") if name.isdigit() else (float("inf"), name)

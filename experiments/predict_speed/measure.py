@@ -1,0 +1,135 @@
+"""How fast `predict` is, beside the network alone on the same images in the same process; and its memory over many images.
+
+python experiments/predict_speed/measure.py rate checkpoint=<file> images=<folder> count=256 rounds=3
+python experiments/predict_speed/measure.py memory checkpoint=<file> images=<folder> count=20000
+"""
+
+import gc
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from spg_lightning import Localizer, compose, predict
+from spg_lightning.data.decode import read_image
+from spg_lightning.localizer import resize_to_square
+from spg_lightning.predicting.inputs import find_images
+
+VARIANTS = {
+    "boxes": ["overlays=none"],
+    "boxes, RLE masks": ["overlays=none", "masks=rle"],
+    "the same, JPEG overlays": ["overlays=jpg", "masks=rle"],
+    "the same, PNG overlays": ["overlays=png", "masks=rle"],
+    "boxes, RLE masks, bfloat16": ["overlays=none", "masks=rle", "precision=bfloat16"],
+}
+
+
+def rate(options: dict[str, str]) -> None:
+    """Print photos a second of each variant, and the ratio to the bare forward of the same round."""
+    count, rounds = int(options["count"]), int(options["rounds"])
+    paths = find_images(options["images"])[:count]
+    listed = Path(tempfile.mkdtemp()) / "list.txt"
+    listed.write_text("\n".join(str(path) for path in paths))
+    localizer = Localizer.load(options["checkpoint"])
+    frames = np.stack([resize_to_square(read_image(path, True), localizer.crop) for path in paths[:64]])
+    measured: dict[str, list[float]] = {}
+    bare(localizer, frames)
+    for _ in range(rounds):
+        for name in ("bare forward", "bare forward and score map"):
+            measured.setdefault(name, []).append(bare(localizer, frames, with_map="map" in name))
+        for name, words in VARIANTS.items():
+            measured.setdefault(name, []).append(of_command(options["checkpoint"], listed, len(paths), words))
+    forward = measured["bare forward"]
+    print(
+        f"{len(paths)} images, {rounds} rounds, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} cores\n"
+    )
+    print("| | photos a second, median (range) | share of the bare forward |\n| --- | --- | --- |")
+    for name, rates in measured.items():
+        share = median(r / f for r, f in zip(rates, forward, strict=True))
+        print(
+            f"| {name} | {median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f}) | {100 * share:.0f} % |", flush=True
+        )
+
+
+def bare(localizer: Localizer, frames: np.ndarray, with_map: bool = False) -> float:
+    """Return images a second of the network on batches that are ready in memory."""
+    branches = localizer.score_maps[localizer.name].branches
+    batches = [frames[i : i + 16] for i in range(0, len(frames), 16)]
+    inputs = [
+        localizer.network.stem.normalize(torch.from_numpy(b).permute(0, 3, 1, 2)).contiguous(
+            memory_format=torch.channels_last
+        )
+        for b in batches
+    ]
+    started = time.perf_counter()
+    with torch.no_grad():
+        for batch, pixels in zip(inputs, batches, strict=True):
+            if with_map:
+                localizer.run(pixels, 1)
+            else:
+                localizer.network(batch, branches)
+    return len(frames) / (time.perf_counter() - started)
+
+
+def of_command(checkpoint: str, listed: Path, count: int, words: list[str]) -> float:
+    """Return images a second of the command, without the start of Python, with everything that it writes."""
+    folder = Path(tempfile.mkdtemp())
+    cfg = compose("predict", [f"checkpoint={checkpoint}", f"images={listed}", f"output_dir={folder}", *words])
+    started = time.perf_counter()
+    predict(cfg)
+    seconds = time.perf_counter() - started
+    shutil.rmtree(folder)
+    gc.collect()
+    return count / seconds
+
+
+def memory(options: dict[str, str]) -> None:
+    """Print the memory of the process after each 2,000 of many images (links to those of the folder)."""
+    import threading
+
+    import psutil
+
+    count, folder = int(options["count"]), Path(tempfile.mkdtemp())
+    (folder / "photos").mkdir()
+    for k, path in enumerate(itertools.islice(itertools.cycle(find_images(options["images"])), count)):
+        (folder / "photos" / f"{k:06d}.jpg").symlink_to(path.resolve())
+    words = [f"checkpoint={options['checkpoint']}", f"images={folder / 'photos'}", f"output_dir={folder / 'out'}"]
+    cfg = compose("predict", [*words, "overlays=none", "masks=rle"])
+    done, process = threading.Event(), psutil.Process()
+
+    def watch() -> None:
+        journal, last = folder / "out" / "predictions.jsonl", 0
+        while not done.wait(1):
+            finished = sum(chunk.count(b"\n") for chunk in iter_chunks(journal)) - 1 if journal.exists() else 0
+            if finished // 2000 > last:
+                last = finished // 2000
+                workers = sum(child.memory_info().rss for child in process.children(recursive=True))
+                print(f"| {finished} | {process.memory_info().rss / 1e6:.0f} | {workers / 1e6:.0f} |", flush=True)
+
+    print("| images | MB, process | MB, loader's processes |\n| --- | --- | --- |")
+    thread = threading.Thread(target=watch)
+    thread.start()
+    predict(cfg)
+    done.set()
+    thread.join()
+    print(f"| end | {process.memory_info().rss / 1e6:.0f} | 0 |")
+    shutil.rmtree(folder)
+
+
+def iter_chunks(path: Path):
+    """Yield a file in pieces."""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            yield chunk
+
+
+if __name__ == "__main__":
+    given = {"count": "256", "rounds": "3", **dict(word.split("=", 1) for word in sys.argv[2:])}
+    {"rate": rate, "memory": memory}[sys.argv[1]](given)

@@ -1,0 +1,31 @@
+"""What `--help` of a command lists: its own config groups, and no other command's."""
+
+from importlib.resources import files
+
+from omegaconf import OmegaConf
+
+from spg_lightning.config.compose import choices_of
+
+RESOLVER = "command_groups"  # in conf/hydra/help/*.yaml
+WITH_PLUS = {"train": ("sweep",)}  # groups that a command takes as +group=choice
+
+
+def register_help_resolver() -> None:
+    """Let the templates of the help name a command's groups."""
+    OmegaConf.register_new_resolver(RESOLVER, group_lines, replace=True)
+
+
+def group_lines(command: str) -> str:
+    """Return a line for each config group of a command, with its choices."""
+    lines = [f"{group}: {', '.join(choices_of(group))}" for group in groups_of(command)]
+    plus = [f"+{group}: {', '.join(choices_of(group))}" for group in WITH_PLUS.get(command, ())]
+    return "\n".join(sorted(lines) + plus)
+
+
+def groups_of(command: str) -> list[str]:
+    """Return the config groups that a command's defaults name."""
+    defaults = OmegaConf.create(
+        files("spg_lightning.conf").joinpath(f"{command}.yaml").read_text(encoding="utf-8")
+    ).defaults
+    keys = [str(key) for entry in OmegaConf.to_container(defaults) if isinstance(entry, dict) for key in entry]  # type: ignore[union-attr]
+    return [key for key in keys if not key.startswith(("override ", "optional "))]

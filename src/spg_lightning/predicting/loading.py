@@ -1,0 +1,98 @@
+"""Decode and resize the images of `predict` in other processes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from torch.utils.data import DataLoader, Dataset
+
+from spg_lightning.data.decode import read_image
+from spg_lightning.data.samplers import worker_init_fn
+from spg_lightning.errors import UserError
+from spg_lightning.localizer import resize_to_square
+from spg_lightning.reporting.overlay import resize_down
+
+DECODE = ("full", "reduced")
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """One image, ready for the network.
+
+    Attributes:
+        index: in the list of images.
+        size: width and height in pixels, turned as its EXIF orientation says.
+        frame: at the network's input size.
+        photo: for pictures, at most `photo_side` pixels; None without pictures.
+        error: why it could not be read; "" if it could.
+    """
+
+    index: int
+    size: tuple[int, int] = (0, 0)
+    frame: UInt8[np.ndarray, "S S 3"] | None = None
+    photo: UInt8[np.ndarray, "y x 3"] | None = None
+    error: str = ""
+
+
+class ImageFrames(Dataset):
+    """The images of a list.
+
+    Args:
+        paths: of the files.
+        crop: side of the network's input in pixels.
+        photo_side: longer side of the pictures to draw on; None for the image's own size, 0 for no pictures.
+        decode: "full" reads every pixel, as evaluation does; "reduced" lets JPEG decoders skip detail that resizing removes.
+        apply_exif_orientation: turn images as their EXIF orientation says.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], crop: int, photo_side: int | None, decode: str, apply_exif_orientation: bool = True
+    ) -> None:
+        if decode not in DECODE:
+            raise UserError(f"decode={decode}: choose {' or '.join(DECODE)}")
+        self.paths, self.crop, self.photo_side, self.decode = paths, crop, photo_side, decode
+        self.apply_exif_orientation = apply_exif_orientation
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> LoadedImage:
+        """Return one image; a file that cannot be read gives its error."""
+        at_least = None if self.decode == "full" or self.photo_side is None else max(self.crop, self.photo_side)
+        try:
+            pixels = read_image(self.paths[index], self.apply_exif_orientation, at_least)
+            size = (pixels.shape[1], pixels.shape[0])
+            if at_least is not None:
+                size = full_size(self.paths[index], self.apply_exif_orientation)
+        except (UserError, MemoryError, RecursionError) as error:
+            return LoadedImage(index, error=str(error) or type(error).__name__)
+        photo = None
+        if self.photo_side != 0:
+            photo = pixels if self.photo_side is None else resize_down(pixels, self.photo_side)
+        return LoadedImage(index, size, resize_to_square(pixels, self.crop), photo)
+
+
+def full_size(path: Path, apply_exif_orientation: bool) -> tuple[int, int]:
+    """Return width and height of an image from its header."""
+    from PIL import Image
+
+    from spg_lightning.data.validation.image_sizes import ORIENTATION, TURNED
+
+    with Image.open(path) as picture:
+        width, height = picture.size
+        turned = apply_exif_orientation and picture.getexif().get(ORIENTATION) in TURNED
+        return (height, width) if turned else (width, height)
+
+
+def load_batches(frames: ImageFrames, batch_size: int, num_workers: int) -> Iterator[list[LoadedImage]]:
+    """Yield the images in order, in batches, decoded by `num_workers` processes; 0: by this one."""
+    loader = DataLoader(
+        frames,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=worker_init_fn if num_workers else None,
+    )
+    yield from loader
