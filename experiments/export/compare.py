@@ -49,7 +49,7 @@ def compare(checkpoint: Path, name: str, exported: dict[str, Localizer], photos:
             "map_own": 0.0,
             "probability": 0.0,
             "above_1e-4": [],
-        "classes": [],
+            "classes": [],
             "boxes": [],
         }
         for kind in exported

@@ -2,12 +2,16 @@
 
 python experiments/predict_speed/measure.py rate checkpoint=<file> images=<folder> count=256 rounds=3
 python experiments/predict_speed/measure.py memory checkpoint=<file> images=<folder> count=20000
+python experiments/predict_speed/measure.py kills checkpoint=<file> images=<folder> count=1000 kills=20
 """
 
 import gc
 import itertools
+import json
 import os
+import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -107,7 +111,7 @@ def memory(options: dict[str, str]) -> None:
     def watch() -> None:
         journal, last = folder / "out" / "predictions.jsonl", 0
         while not done.wait(1):
-            finished = sum(chunk.count(b"\n") for chunk in iter_chunks(journal)) - 1 if journal.exists() else 0
+            finished = lines(journal)
             if finished // 2000 > last:
                 last = finished // 2000
                 workers = sum(child.memory_info().rss for child in process.children(recursive=True))
@@ -123,6 +127,36 @@ def memory(options: dict[str, str]) -> None:
     shutil.rmtree(folder)
 
 
+def kills(options: dict[str, str]) -> None:
+    """Kill the command at random moments, start it again, and compare its rows with those of a run that was not killed."""
+    count, folder, rng = int(options["count"]), Path(tempfile.mkdtemp()), random.Random(0)
+    listed = folder / "list.txt"
+    listed.write_text("\n".join(str(path) for path in find_images(options["images"])[:count]))
+    words = [f"checkpoint={options['checkpoint']}", f"images={listed}", "masks=rle", "overlays=jpg"]
+    command = [sys.executable, "-m", "spg_lightning.predict", *words]
+    subprocess.run([*command, f"output_dir={folder / 'whole'}"], check=True, capture_output=True)
+    journal, finished = folder / "killed" / "predictions.jsonl", []
+    for kill in range(int(options["kills"])):
+        with subprocess.Popen([*command, f"output_dir={folder / 'killed'}"], stderr=subprocess.DEVNULL) as process:
+            target = (kill + rng.random()) * count / int(options["kills"])  # spread over the images
+            while process.poll() is None and (lines(journal) < target or not rng.random() < 0.2):
+                time.sleep(0.01)
+            assert process.poll() is None, "it ended before the kill"
+            process.kill()
+        finished.append(lines(journal))
+    subprocess.run([*command, f"output_dir={folder / 'killed'}"], check=True, capture_output=True)
+    whole, killed = (json.loads((folder / name / "predictions.json").read_text()) for name in ("whole", "killed"))
+    names = [json.loads(line)["image"] for line in journal.read_text().splitlines()[1:]]
+    print(f"{len(finished)} kills, with {finished} images finished")
+    print(f"{len(whole)} rows, equal: {whole == killed}; images predicted twice: {len(names) - len(set(names))}")
+    shutil.rmtree(folder)
+
+
+def lines(path: Path) -> int:
+    """Return the number of finished images of a journal."""
+    return max(sum(chunk.count(b"\n") for chunk in iter_chunks(path)) - 1, 0) if path.exists() else 0
+
+
 def iter_chunks(path: Path):
     """Yield a file in pieces."""
     with path.open("rb") as file:
@@ -131,5 +165,5 @@ def iter_chunks(path: Path):
 
 
 if __name__ == "__main__":
-    given = {"count": "256", "rounds": "3", **dict(word.split("=", 1) for word in sys.argv[2:])}
-    {"rate": rate, "memory": memory}[sys.argv[1]](given)
+    given = {"count": "256", "rounds": "3", "kills": "20", **dict(word.split("=", 1) for word in sys.argv[2:])}
+    {"rate": rate, "memory": memory, "kills": kills}[sys.argv[1]](given)

@@ -52,8 +52,8 @@ def predict(cfg: DictConfig) -> Predictions:
     settings = _settings(cfg)
     folder = _unfinished(settings) if cfg.resume else Path(cfg.output_dir)
     with output_dir_lock(folder), _hints(folder):
-        localizer = _localizer(cfg)
         inputs = _inputs(cfg, folder)
+        localizer = _localizer(cfg)
         paths = inputs.paths
         journal = Journal(folder, settings, cfg.overwrite)
         missing = [path for path in paths if not journal.is_done(str(path), stamp_of(path))]

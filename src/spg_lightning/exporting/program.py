@@ -54,14 +54,8 @@ class LocalizationProgram(nn.Module):
     def forward(self, images: UInt8[Tensor, "B Y X 3"]) -> Outputs:
         """Return probabilities of all classes, the most probable classes, their score maps in [0, 1], and their masks."""
         frames = resize(images.permute(0, 3, 1, 2), self.crop)
-        refinement = self.score_map.refinement
-        with score_map_context(
-            self.network, self.network.stem.normalize(frames), {self.name: self.score_map}
-        ) as context:
-            if refinement is not None:
-                # not of the denormalised input: runtimes round it differently from pixel to pixel, and PAMR enlarges what
-                # differs inside flat colours
-                context.shared[refinement] = refinement.guide(frames / 255)
+        inputs = self.network.stem.normalize(frames)
+        with score_map_context(self.network, inputs, {self.name: self.score_map}) as context:
             probabilities = context.output.logits.float().softmax(1)
             classes = probabilities.topk(self.top_k, dim=1).indices
             count = self.top_k if self.score_map.per_class else 1
