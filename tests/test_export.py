@@ -33,7 +33,7 @@ def test_torch_export(tiny_run, cli, tmp_path):
         ["refine=guided_filter", "score_map=fused", "threshold=0.2"],
         ["normalize=pas", "score_map=attention", "threshold=0.2", "top_k=3"],
         ["views=flip", "score_map=c", "threshold=0.2"],
-        ["score_map.name=attention+b2", "threshold=0.2"],
+        ["score_map=attention", "score_map.name=attention+b2", "threshold=0.2"],
     ],
     ids=" ".join,
 )

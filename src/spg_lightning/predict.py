@@ -90,7 +90,7 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     from spg_lightning.predicting.journal import stamp_of
 
     chosen = {key: cfg.get(key) for key in SETTINGS}
-    plain = OmegaConf.to_container(OmegaConf.create(chosen), resolve=True)
+    plain = OmegaConf.to_container(OmegaConf.create(chosen), resolve=False)  # a score map may refer to the checkpoint's stem
     assert isinstance(plain, dict)
     checkpoint = Path(str(cfg.checkpoint)).expanduser()
     return {**plain, "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint)}

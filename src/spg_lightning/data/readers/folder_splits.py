@@ -62,8 +62,9 @@ def draw_splits(
             rest = [image for image in shuffled if image not in chosen]
             shuffled = sorted(rest, key=lambda image: image not in has_truth)
         for split, count in places.items():
-            splits |= dict.fromkeys(shuffled[: max(count, 0)], split)
-            shuffled = shuffled[max(count, 0) :]
+            taken = max(count, 0) if len(shuffled) > 1 else 0  # one image is left to train on
+            splits |= dict.fromkeys(shuffled[:taken], split)
+            shuffled = shuffled[taken:]
         splits |= dict.fromkeys(shuffled, "train")
     return splits
 
