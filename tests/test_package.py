@@ -39,7 +39,7 @@ def test_the_stub_and_the_runtime_agree():
         assert getattr(spg_lightning, name) is getattr(import_module(f"spg_lightning.{module}"), name), name
 
 
-COMMANDS = ["train", "evaluate", "predict", "prepare", "report", "convert"]
+COMMANDS = ["train", "evaluate", "predict", "prepare", "report", "convert", "export", "push"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

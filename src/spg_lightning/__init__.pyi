@@ -31,6 +31,7 @@ from .predict import predict
 from .predicting.result_files import Predictions
 from .predicting.rows import ImageRow, Prediction
 from .prepare import Prepared, prepare
+from .push import push
 from .report import report
 from .score_maps.context import ScoreMap
 from .spg.guidance import Thresholds
@@ -89,6 +90,7 @@ __all__ = [
     "naive_baselines",
     "predict",
     "prepare",
+    "push",
     "read_benchmark",
     "read_benchmark_parts",
     "read_cub",
