@@ -222,7 +222,13 @@ def test_strange_photos(tiny_run, cli, tmp_path):
 
 def test_the_test_images_of_the_run_come_with_their_true_boxes(tiny_run, cli, tmp_path):
     result, data = tiny_run
-    words = (f"checkpoint={result.checkpoint}", "split=test", f"output_dir={tmp_path / 'out'}", "page=true", "overlays=none")
+    words = (
+        f"checkpoint={result.checkpoint}",
+        "split=test",
+        f"output_dir={tmp_path / 'out'}",
+        "page=true",
+        "overlays=none",
+    )
     outcome = cli("predict", *words)
     assert outcome.code == 0, outcome.err
     rows = json.loads((tmp_path / "out" / "predictions.json").read_text())

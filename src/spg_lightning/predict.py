@@ -49,11 +49,15 @@ def predict(cfg: DictConfig) -> Predictions:
     from spg_lightning.predicting.result_files import Predictions, write_predictions
 
     check_ranges(cfg)
+    if (cfg.images is None) == (cfg.split is None):
+        raise UserError(
+            "images=... is needed (a file, folder or glob), or split=test for the images that the run held out"
+        )
     settings = _settings(cfg)
     folder = _unfinished(settings) if cfg.resume else Path(cfg.output_dir)
     with output_dir_lock(folder), _hints(folder):
-        inputs = _inputs(cfg, folder)
         localizer = _localizer(cfg)
+        inputs = _inputs(cfg, folder)
         paths = inputs.paths
         journal = Journal(folder, settings, cfg.overwrite)
         missing = [path for path in paths if not journal.is_done(str(path), stamp_of(path))]
@@ -74,10 +78,6 @@ def _inputs(cfg: DictConfig, folder: Path) -> Inputs:
     """Return the images of the command, or of a split of the checkpoint's run."""
     from spg_lightning.predicting.inputs import Inputs, find_images
 
-    if (cfg.images is None) == (cfg.split is None):
-        raise UserError(
-            "images=... is needed (a file, folder or glob), or split=test for the images that the run held out"
-        )
     if cfg.split is None:
         return Inputs(f"images={cfg.images}", find_images(str(cfg.images), folder))
     from spg_lightning.predicting.split_inputs import split_inputs
@@ -90,7 +90,9 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     from spg_lightning.predicting.journal import stamp_of
 
     chosen = {key: cfg.get(key) for key in SETTINGS}
-    plain = OmegaConf.to_container(OmegaConf.create(chosen), resolve=False)  # a score map may refer to the checkpoint's stem
+    plain = OmegaConf.to_container(
+        OmegaConf.create(chosen), resolve=False
+    )  # a score map may refer to the checkpoint's stem
     assert isinstance(plain, dict)
     checkpoint = Path(str(cfg.checkpoint)).expanduser()
     return {**plain, "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint)}

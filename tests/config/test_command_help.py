@@ -36,5 +36,14 @@ def test_only_values_that_name_existing_paths_are_quoted(tmp_path, monkeypatch):
     (tmp_path / "fol[a]der" / "x.jpg").touch()
     words = ["images=fol[a]der", "root=a,b", "images=it's {x}"]
     assert quote_existing_paths(words) == ["images='fol[a]der'", "root='a,b'", "images='it\\'s {x}'"]
-    same = ["seed=0,1", "score_map.name=[b1,c]", "images='fol[a]der'", "a.b=c", "-m", "~logger", "images=nowhere[1]", "x="]
+    same = [
+        "seed=0,1",
+        "score_map.name=[b1,c]",
+        "images='fol[a]der'",
+        "a.b=c",
+        "-m",
+        "~logger",
+        "images=nowhere[1]",
+        "x=",
+    ]
     assert quote_existing_paths(same) == same
