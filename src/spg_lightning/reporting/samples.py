@@ -10,8 +10,8 @@ from jaxtyping import Float, Int8, UInt8
 from spg_lightning.data.images import Sample
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
 from spg_lightning.localization.regions import Box
+from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
 from spg_lightning.localizer import Localizer
 from spg_lightning.score_maps.registry import resolve
 from spg_lightning.spg.losses import masks_from_loss
