@@ -129,7 +129,7 @@ def test_the_same_command_goes_on_and_other_settings_are_refused(tiny_run, cli, 
     outcome, rows = predict(cli, result, photos, out)
     assert "2 of 5 images are finished already" in outcome.err
     assert rows[1:3] == first[1:3]
-    assert rows[0]["image"] == first[0]["image"]
+    assert (rows[0]["image"], rows[0]["overlay"]) == (first[0]["image"], first[0]["overlay"])
     assert (out / "predictions.jsonl").read_text().count(source[1].name) < (
         out / "predictions.jsonl"
     ).read_text().count(source[0].name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,10 +60,13 @@ def predict(cfg: DictConfig) -> Predictions:
         inputs = _inputs(cfg, folder)
         paths = inputs.paths
         journal = Journal(folder, settings, cfg.overwrite)
-        missing = [path for path in paths if not journal.is_done(str(path), stamp_of(path))]
-        if len(missing) < len(paths):
-            log.info("%d of %d images are finished already", len(paths) - len(missing), len(paths))
-        failed = _run(cfg, localizer, replace(inputs, paths=missing), folder, journal) if missing else 0
+        finished = {str(path) for path in paths if journal.is_done(str(path), stamp_of(path))}
+        if finished:
+            log.info("%d of %d images are finished already", len(finished), len(paths))
+        # a batch that was begun is made again as a whole: the last digits depend on its size
+        batches = [paths[i : i + cfg.batch_size] for i in range(0, len(paths), cfg.batch_size)]
+        begun = [path for batch in batches if any(str(path) not in finished for path in batch) for path in batch]
+        failed = _run(cfg, localizer, replace(inputs, paths=begun), finished, folder, journal) if begun else 0
         if failed == len(paths):
             raise UserError(f"{inputs.source}: none of the {len(paths)} images could be read")
         predictions = Predictions(folder, [str(path) for path in paths], journal)
@@ -170,7 +173,9 @@ def _from_checkpoint(cfg: DictConfig, name: str | None) -> Localizer:
     return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
-def _run(cfg: DictConfig, localizer: Localizer, inputs: Inputs, folder: Path, journal: Journal) -> int:
+def _run(
+    cfg: DictConfig, localizer: Localizer, inputs: Inputs, finished: Collection[str], folder: Path, journal: Journal
+) -> int:
     """Predict the images that are not finished; return how many could not be read."""
     from spg_lightning.predicting.loading import ImageFrames, load_batches
     from spg_lightning.predicting.pipeline import Pipeline, Results
@@ -203,7 +208,8 @@ def _run(cfg: DictConfig, localizer: Localizer, inputs: Inputs, folder: Path, jo
             stack.enter_context(autocast(localizer.device, str(cfg.precision)))
         extra = [PhotoWriter(folder, localizer.name, inputs.true_boxes)] if cfg.page else []
         pipeline = Pipeline(localizer, folder, results, _cores(), extra)
-        for row in tracked(pipeline.run(batches, paths, journal), len(paths)):
+        total = sum(str(path) not in finished for path in paths)
+        for row in tracked(pipeline.run(batches, paths, finished, journal), total):
             if row.error:
                 failed += 1
                 log.warning("%s; skipped", row.error)

@@ -80,12 +80,15 @@ class Pipeline:
         self.localizer, self.folder, self.results = localizer, folder, results
         self.num_threads, self.extra = num_threads, tuple(extra)
 
-    def run(self, batches: Iterator[list[LoadedImage]], paths: Sequence[Path], journal: Journal) -> Iterator[ImageRow]:
+    def run(
+        self, batches: Iterator[list[LoadedImage]], paths: Sequence[Path], finished: Collection[str], journal: Journal
+    ) -> Iterator[ImageRow]:
         """Yield the row of each image, in order, after its files and its line of the journal are written.
 
         Args:
             batches: of loaded images.
             paths: of the images that their indices refer to.
+            finished: images of these that have their row; they only complete a batch.
             journal: open.
         """
         waiting: deque[list[tuple[str, Future[ImageRow] | ImageRow]]] = deque()
@@ -93,7 +96,7 @@ class Pipeline:
         with ThreadPoolExecutor(self.num_threads, thread_name_prefix="files") as pool:
             try:
                 for batch in batches:
-                    waiting.append(self._start(batch, paths, taken, pool))
+                    waiting.append(self._start(batch, paths, finished, journal.names, taken, pool))
                     while len(waiting) > BATCHES_IN_FLIGHT:
                         yield from self._finish(waiting.popleft(), journal)
                 while waiting:
@@ -104,7 +107,13 @@ class Pipeline:
                         future.cancel()
 
     def _start(
-        self, batch: Sequence[LoadedImage], paths: Sequence[Path], taken: Collection[str], pool: ThreadPoolExecutor
+        self,
+        batch: Sequence[LoadedImage],
+        paths: Sequence[Path],
+        finished: Collection[str],
+        names: dict[str, str],
+        taken: set[str],
+        pool: ThreadPoolExecutor,
     ) -> list[tuple[str, Future[ImageRow] | ImageRow]]:
         """Run the network on a batch and let the threads write its files."""
         readable = [image for image in batch if not image.error]
@@ -118,11 +127,14 @@ class Pipeline:
         started: list[tuple[str, Future[ImageRow] | ImageRow]] = []
         for image in batch:
             path = paths[image.index]
+            if str(path) in finished:
+                continue
             if image.error:
                 started.append(("", ImageRow(str(path), error=image.error)))
                 continue
-            name = result_name(path, taken)
-            taken.add(name.lower())  # type: ignore[attr-defined]
+            # one that changed since keeps its name
+            name = names.get(str(path)) or result_name(path, taken)
+            taken.add(name.lower())
             started.append((name, pool.submit(self._write, name, str(path), image, localizations[image.index])))
         return started
 
