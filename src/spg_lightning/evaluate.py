@@ -107,7 +107,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     needed, and checkpoints of older versions may lack them.
     """
     from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
-    from spg_lightning.checkpoints.rebuild import PROCESSING
+    from spg_lightning.checkpoints.rebuild import PROCESSING, rebase_root
 
     trained = OmegaConf.create(metadata.config)
     if cfg.get("dataset"):
@@ -115,7 +115,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
         OmegaConf.resolve(trained)
         trained.data.reader = trained.dataset.reader
     if cfg.root is not None:
-        _rebase_root(trained.data.reader, str(cfg.root))
+        rebase_root(trained.data.reader, str(cfg.root))
     data, module = trained.data, trained.module
     data.crop, data.resize = metadata.crop, max(metadata.crop, data.resize)
     data.eval_batch_size, data.num_workers, data.worker_timeout = (
@@ -140,14 +140,6 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
     if not cfg.get("dataset"):
         check_allowed_targets(nodes["data"], cfg.checkpoint, cfg.trust)
     return trained
-
-
-def _rebase_root(reader: DictConfig, root: str) -> None:
-    """Replace the reader's root, and in its other paths the part that equals the old root."""
-    old = str(reader.root).rstrip("/")
-    for key, value in reader.items():
-        if isinstance(value, str) and (value.rstrip("/") == old or value.startswith(f"{old}/")):
-            reader[key] = root + value.removeprefix(old)
 
 
 def _check_classes(cfg: DictConfig, metadata: CheckpointMetadata, data: ImageDataModule) -> None:

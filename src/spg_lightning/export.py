@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.validation import check_ranges
@@ -34,6 +34,7 @@ def export(cfg: DictConfig) -> Path:
             be written.
     """
     from spg_lightning.checkpoints.metadata import read_checkpoint
+    from spg_lightning.config.build import build_localizer
     from spg_lightning.exporting.formats import FORMATS, write_exported
 
     check_ranges(cfg)
@@ -42,7 +43,7 @@ def export(cfg: DictConfig) -> Path:
         raise UserError(f"format={name}: choose {', '.join(FORMATS)}.{nearest(name, FORMATS)}")
     output = _output(cfg, FORMATS[name][0])
     metadata, _ = read_checkpoint(cfg.checkpoint)
-    localizer = _localizer(cfg, metadata)
+    localizer = build_localizer(cfg)
     description = _describe(cfg, localizer, metadata)
     write_exported(localizer, description, name, output)
     log.info("%s, score map %s, threshold %.3f -> %s", cfg.checkpoint, localizer.name, localizer.threshold, output)
@@ -63,21 +64,6 @@ def _output(cfg: DictConfig, suffix: str) -> Path:
             f"output={cfg.output}: format={cfg.format} writes a {suffix} file; name it so, or choose another format="
         )
     return output
-
-
-def _localizer(cfg: DictConfig, metadata: CheckpointMetadata) -> Localizer:
-    """Return the localizer of the checkpoint, with the score map and threshold of the command if it gives them."""
-    from spg_lightning.checkpoints.rebuild import PROCESSING, build_score_maps, use_stem_of_checkpoint
-    from spg_lightning.localizer import Localizer
-
-    own = cfg.get("score_map") or OmegaConf.create()
-    # auto: the map that val chose, which the checkpoint stores
-    name = None if own.get("name") in (None, "auto") else str(own.name)
-    if own.get("maps"):
-        use_stem_of_checkpoint(cfg, metadata)
-    extra = build_score_maps(own.get("maps") or {})
-    processing = {key: OmegaConf.to_container(cfg[key]) for key in PROCESSING if cfg.get(key)}
-    return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
 def _describe(cfg: DictConfig, localizer: Localizer, metadata: CheckpointMetadata) -> ModelDescription:

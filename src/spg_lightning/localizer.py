@@ -23,7 +23,6 @@ from spg_lightning.data.decode import read_image
 from spg_lightning.errors import UserError
 from spg_lightning.localization.confidence import Confidence, box_features
 from spg_lightning.localization.regions import Box, Region, find_regions, mask_at_image_size
-from spg_lightning.localization.threshold_scan import box_of_map
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,6 @@ class Localization:
         class_index: of the network.
         class_name: its name; the index where the localizer has no names.
         score: probability of the class, in [0, 1].
-        box: x0 y0 x1 y1 in pixels of the image, around the largest region.
         score_map: at the network's input size, in [0, 1].
         threshold: fraction of the map's maximum, in [0, 1).
         size: width and height of the image in pixels.
@@ -59,7 +57,6 @@ class Localization:
     class_index: int
     class_name: str
     score: float
-    box: Box
     score_map: Float[np.ndarray, "y x"]
     threshold: float
     size: tuple[int, int]
@@ -71,6 +68,11 @@ class Localization:
     def largest(self) -> Region | None:
         """The largest region; None of a map of zeros."""
         return next(iter(self.regions()), None)
+
+    @property
+    def box(self) -> Box:
+        """x0 y0 x1 y1 around the largest region, in pixels of the image: the box that evaluation scores."""
+        return NOWHERE if self.largest is None else self.largest.box
 
     def regions(self, which: str = "largest", min_area: float = 0.0) -> list[Region]:
         """Return the regions above the threshold; see `find_regions`."""
@@ -90,21 +92,22 @@ class Localization:
         region = region or self.largest
         if self.confidence.box is None or region is None:
             return None
-        return float(self.confidence.box(self._features(region)[None])[0])
+        return float(self.confidence.box(self.features(region)[None])[0])
 
     @cached_property
     def presence(self) -> float | None:
         """Probability that the image shows an object of the classes; None if unknown."""
         if self.confidence.presence is None or self.largest is None:
             return None
-        return float(self.confidence.presence(self._features(self.largest)[None])[0])
+        return float(self.confidence.presence(self.features(self.largest)[None])[0])
 
     @property
     def is_present(self) -> bool:
         """Whether the image shows an object of the classes; True if unknown."""
         return self.largest is not None and (self.presence is None or self.presence >= self.confidence.present_above)
 
-    def _features(self, region: Region) -> Float[np.ndarray, " F"]:
+    def features(self, region: Region) -> Float[np.ndarray, " F"]:
+        """Return what the confidence of a region's box is computed from; see `box_features`."""
         return box_features(self.probabilities, self.class_index, self.score_map, region, self.threshold)
 
 
@@ -263,10 +266,6 @@ class Localizer:
             values: np.ndarray = context.map(self.name, self._classes(labels))[:, 0].cpu().numpy()
         return values
 
-    def box(self, score_map: Float[np.ndarray, "Y X"], size: tuple[int, int]) -> Box:
-        """Return the box x0 y0 x1 y1 of a score map, in pixels of an image of `size` (width, height)."""
-        return box_of_map(score_map, self.threshold, size)
-
     def __call__(self, image: Picture, top_k: int = 1) -> list[Localization]:
         """Return the `top_k` most probable classes of one image; see `localize`."""
         (found,) = self.localize([image], top_k)
@@ -312,11 +311,10 @@ class Localizer:
                 raise UserError(
                     "the model gives numbers that are not finite; train it again, or take another checkpoint"
                 )
-            boxes = [self.box(values, size) for values in maps]
             found.append([
                 Localization(
-                    int(index), self._class_name(int(index)), float(probabilities[index]), boxes[k % len(maps)],
-                    maps[k % len(maps)], self.threshold, size, probabilities, self.confidence,
+                    int(index), self._class_name(int(index)), float(probabilities[index]), maps[k % len(maps)],
+                    self.threshold, size, probabilities, self.confidence,
                     {} if k else {name: values[i] for name, values in output.others.items()},
                 )
                 for k, index in enumerate(output.classes[i])

@@ -92,10 +92,8 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     """Return what the rows depend on, with the checkpoint's time of change, as plain data."""
     from spg_lightning.predicting.journal import stamp_of
 
-    chosen = {key: cfg.get(key) for key in SETTINGS}
-    plain = OmegaConf.to_container(
-        OmegaConf.create(chosen), resolve=False
-    )  # a score map may refer to the checkpoint's stem
+    chosen = OmegaConf.create({key: cfg.get(key) for key in SETTINGS})
+    plain = OmegaConf.to_container(chosen, resolve=False)  # a score map may refer to the checkpoint's stem
     assert isinstance(plain, dict)
     checkpoint = Path(str(cfg.checkpoint)).expanduser()
     return {**plain, "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint)}
@@ -138,19 +136,20 @@ def _hints(folder: Path) -> Iterator[None]:
 
 def _localizer(cfg: DictConfig) -> Localizer:
     """Return the localizer of the checkpoint or exported model, with what the command chooses otherwise."""
+    from spg_lightning.config.build import build_localizer
     from spg_lightning.localizer import Localizer
     from spg_lightning.utils.device import device_of
 
-    own = cfg.get("score_map") or OmegaConf.create()
     if _is_exported(cfg):
         if any(cfg.get(key) for key in ("score_map", "views", "normalize", "refine")):
             raise UserError(f"checkpoint={cfg.checkpoint} is an exported model, which has its score map built in; leave "
                             "score_map, views, normalize and refine out, or export it again")  # fmt: skip
-        return Localizer.load(cfg.checkpoint, threshold=cfg.threshold)
-    # auto: the map that val chose, which the checkpoint stores
-    name = None if own.get("name") in (None, "auto") else str(own.name)
-    localizer = _from_checkpoint(cfg, name)
-    localizer.network.to(device_of(str(cfg.accelerator)))
+        localizer = Localizer.load(cfg.checkpoint, threshold=cfg.threshold)
+    else:
+        localizer = build_localizer(cfg)
+        localizer.network.to(device_of(str(cfg.accelerator)))
+    if cfg.min_presence is not None:
+        localizer.confidence = replace(localizer.confidence, present_above=float(cfg.min_presence))
     return localizer
 
 
@@ -158,19 +157,6 @@ def _is_exported(cfg: DictConfig) -> bool:
     from spg_lightning.localizer import EXPORTED
 
     return Path(str(cfg.checkpoint)).suffix.lower() in EXPORTED
-
-
-def _from_checkpoint(cfg: DictConfig, name: str | None) -> Localizer:
-    from spg_lightning.checkpoints.metadata import read_checkpoint
-    from spg_lightning.checkpoints.rebuild import PROCESSING, build_score_maps, use_stem_of_checkpoint
-    from spg_lightning.localizer import Localizer
-
-    own = cfg.get("score_map") or OmegaConf.create()
-    if own.get("maps"):
-        use_stem_of_checkpoint(cfg, read_checkpoint(cfg.checkpoint)[0])
-    extra = build_score_maps(own.get("maps") or {})
-    processing = {key: OmegaConf.to_container(cfg[key]) for key in PROCESSING if cfg.get(key)}
-    return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
 def _run(
@@ -184,7 +170,7 @@ def _run(
 
     results = Results(
         min(int(cfg.top_k), len(localizer.class_names)), cfg.regions, cfg.min_area, cfg.masks, cfg.overlays, cfg.max_side,
-        cfg.save_maps, cfg.min_presence,
+        cfg.save_maps,
     )  # fmt: skip
     photo_side = cfg.max_side if cfg.overlays != "none" else 0
     if cfg.page:
@@ -245,9 +231,9 @@ def _write_page(cfg: DictConfig, predictions: Predictions, localizer: Localizer)
         return
     from spg_lightning.predicting.page import PageSettings, write_page
 
+    title = str(cfg.images or f"{cfg.split} images of {cfg.checkpoint}")
     settings = PageSettings(
-        str(cfg.images or f"{cfg.split} images of {cfg.checkpoint}"), localizer.class_names, localizer.threshold, localizer.name, list(localizer.score_maps), cfg.regions,
-        cfg.min_area,
+        title, localizer.class_names, localizer.threshold, localizer.name, list(localizer.score_maps), cfg.regions, cfg.min_area
     )  # fmt: skip
     log.info("page: %s", write_page(predictions.folder, predictions.named_rows(), settings))
 

@@ -68,6 +68,14 @@ def use_stem_of_checkpoint(cfg: DictConfig, metadata: CheckpointMetadata) -> Non
     OmegaConf.update(cfg, "stem", stem, force_add=True)
 
 
+def rebase_root(reader: DictConfig, root: str) -> None:
+    """Replace the reader's root, and in its other paths the part that equals the old root."""
+    old = str(reader.root).rstrip("/")
+    for key, value in reader.items():
+        if isinstance(value, str) and (value.rstrip("/") == old or value.startswith(f"{old}/")):
+            reader[key] = root + value.removeprefix(old)
+
+
 def build_score_maps(
     nodes: Mapping[str, Any], states: Mapping[str, dict[str, Tensor]] | None = None
 ) -> dict[str, ScoreMap]:

@@ -13,11 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 from torch import Tensor
 
-from spg_lightning.checkpoints.rebuild import build_processed_maps, build_score_maps
+from spg_lightning.checkpoints.metadata import read_checkpoint
+from spg_lightning.checkpoints.rebuild import (
+    PROCESSING,
+    build_processed_maps,
+    build_score_maps,
+    use_stem_of_checkpoint,
+)
 from spg_lightning.checkpoints.trainer_io import AtomicCheckpointIO
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
+from spg_lightning.localizer import Localizer
 from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
@@ -41,6 +48,22 @@ def build_network(cfg: DictConfig, num_classes: int) -> SPGNetwork:
     network = instantiate_node(cfg.method.network, num_classes=num_classes)
     assert isinstance(network, SPGNetwork)
     return network
+
+
+def build_localizer(cfg: DictConfig) -> Localizer:
+    """Return the localizer of `cfg.checkpoint`, on the CPU, with what the command chooses otherwise.
+
+    Raises:
+        UserError: see `Localizer.from_checkpoint`.
+    """
+    own = cfg.get("score_map") or OmegaConf.create()
+    if own.get("maps"):
+        use_stem_of_checkpoint(cfg, read_checkpoint(cfg.checkpoint)[0])
+    # auto: the map that val chose, which the checkpoint stores
+    name = None if own.get("name") in (None, "auto") else str(own.name)
+    processing = {key: OmegaConf.to_container(cfg[key]) for key in PROCESSING if cfg.get(key)}
+    extra = build_score_maps(own.get("maps") or {})
+    return Localizer.from_checkpoint(cfg.checkpoint, name, cfg.threshold, cfg.trust, extra, processing)
 
 
 def build_module(

@@ -14,9 +14,8 @@ def parse_xml(data: bytes) -> ElementTree.Element:
     def refuse(*_: object) -> None:
         raise ValueError("it declares entities")
 
-    parser = (
-        expat.ParserCreate()
-    )  # which reads the encodings that ElementTree reads; a search of the bytes would miss some
+    # expat reads the encodings that ElementTree reads; a search of the bytes would miss some
+    parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(data, True)

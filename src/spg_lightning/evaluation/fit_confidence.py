@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
-from spg_lightning.localization.confidence import FEATURES, Confidence, box_features, fit_logistic
+from spg_lightning.localization.confidence import FEATURES, Confidence, fit_logistic
 from spg_lightning.localization.threshold_scan import scan_thresholds
 from spg_lightning.localizer import Localization, Localizer, resize_to_square
 
@@ -140,12 +140,6 @@ def _localize(localizer: Localizer, pictures: Sequence[Picture]) -> list[Localiz
 def _features(found: Sequence[Localization]) -> Float[np.ndarray, "n F"]:
     rows = []
     for of_image in found:
-        region = of_image.largest
-        assert region is not None or not of_image.score_map.any()
-        if region is None:  # a map of zeros
-            rows.append(np.zeros(len(FEATURES)))
-            continue
-        rows.append(
-            box_features(of_image.probabilities, of_image.class_index, of_image.score_map, region, of_image.threshold)
-        )
+        # a map of zeros has no region
+        rows.append(np.zeros(len(FEATURES)) if of_image.largest is None else of_image.features(of_image.largest))
     return np.array(rows).reshape(len(rows), len(FEATURES))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from spg_lightning.localization.regions import Box
 from spg_lightning.localizer import Localization
-from spg_lightning.predicting.rows import Box
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from spg_lightning.data.records import IMAGE_EXTENSIONS
 from spg_lightning.errors import UserError
+from spg_lightning.localization.regions import Box
 from spg_lightning.predicting.journal import JOURNAL
-from spg_lightning.predicting.rows import Box
 
 log = logging.getLogger(__name__)
 STANDARD_INPUT = "-"

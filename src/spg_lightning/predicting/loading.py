@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spg_lightning.data.decode import read_image
 from spg_lightning.data.samplers import worker_init_fn
+from spg_lightning.data.validation.image_sizes import size_of
 from spg_lightning.errors import UserError
 from spg_lightning.localizer import resize_to_square
 from spg_lightning.reporting.overlay import resize_down
@@ -65,25 +66,16 @@ class ImageFrames(Dataset):
             pixels = read_image(self.paths[index], self.apply_exif_orientation, at_least)
             size = (pixels.shape[1], pixels.shape[0])
             if at_least is not None:
-                size = full_size(self.paths[index], self.apply_exif_orientation)
+                found = size_of(self.paths[index], self.apply_exif_orientation)
+                if isinstance(found, str):
+                    raise UserError(found)
+                size = found
         except (UserError, MemoryError, RecursionError) as error:
             return LoadedImage(index, error=str(error) or type(error).__name__)
         photo = None
         if self.photo_side != 0:
             photo = pixels if self.photo_side is None else resize_down(pixels, self.photo_side)
         return LoadedImage(index, size, resize_to_square(pixels, self.crop), photo)
-
-
-def full_size(path: Path, apply_exif_orientation: bool) -> tuple[int, int]:
-    """Return width and height of an image from its header."""
-    from PIL import Image
-
-    from spg_lightning.data.validation.image_sizes import ORIENTATION, TURNED
-
-    with Image.open(path) as picture:
-        width, height = picture.size
-        turned = apply_exif_orientation and picture.getexif().get(ORIENTATION) in TURNED
-        return (height, width) if turned else (width, height)
 
 
 def load_batches(frames: ImageFrames, batch_size: int, num_workers: int) -> Iterator[list[LoadedImage]]:

@@ -73,7 +73,7 @@ def write_photo(
 
     Args:
         folder: the output folder of the prediction.
-        name: unique file name of the image's results, without extension (`inputs.result_names`).
+        name: unique file name of the image's results, without extension (`inputs.result_name`).
         row: of the image.
         photo: its RGB pixels, at any size.
         maps: score maps in [0, 1] by label, of any size, each of the whole image.
@@ -174,12 +174,8 @@ def _packed(levels: UInt8[np.ndarray, "y x"]) -> tuple[int, int, str]:
 
 
 def _jpeg(photo: UInt8[np.ndarray, "Y X 3"]) -> bytes:
-    height, width = photo.shape[:2]
-    scale = min(PHOTO_SIDE / max(height, width), 1)
-    if scale < 1:
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    small = overlay.resize_down(photo, PHOTO_SIDE)
+    return cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def _script_json(value: Any) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spg_lightning.localization.regions import Box
 from spg_lightning.localizer import Localization, Localizer
 from spg_lightning.predicting.loading import LoadedImage
 from spg_lightning.predicting.page import write_photo
-from spg_lightning.predicting.rows import Box, ImageRow
+from spg_lightning.predicting.rows import ImageRow
 from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.score_maps.registry import processed, resolve
 

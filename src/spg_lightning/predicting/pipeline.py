@@ -33,13 +33,12 @@ class Results:
 
     Attributes:
         top_k: classes.
-        regions: "largest" or "all", of each class.
+        regions: "largest" or "all", of the most probable class; the others have their largest.
         min_area: share of the image; smaller regions are left out, except the largest.
         masks: "none", "png", "rle" or "polygons".
         overlays: "png", "jpg" or "none".
         max_side: of the overlays in pixels; None for the image's own size.
         save_maps: write the score maps as .npy.
-        min_presence: images with a smaller presence show nothing; None for what val chose.
 
     Raises:
         UserError: an unknown word.
@@ -52,7 +51,6 @@ class Results:
     overlays: str = "png"
     max_side: int | None = None
     save_maps: bool = False
-    min_presence: float | None = None
 
     def __post_init__(self) -> None:
         for key, choices in (("masks", MASKS), ("overlays", OVERLAYS), ("regions", WHICH)):
@@ -150,8 +148,7 @@ class Pipeline:
     def _write(self, name: str, image: str, loaded: LoadedImage, found: Sequence[Localization]) -> ImageRow:
         """Write the files of one image and return its row."""
         results, first = self.results, found[0]
-        is_found = first.is_present if results.min_presence is None else (first.presence or 1.0) >= results.min_presence
-        is_found = is_found and first.largest is not None
+        is_found = first.is_present
         map_files = self._save_maps(name, found) if results.save_maps else [""] * len(found)
         regions = [self._regions(of_class, k) for k, of_class in enumerate(found)]
         shown = self._save_overlay(name, loaded, found, regions, is_found)

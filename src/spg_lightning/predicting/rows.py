@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-Box = tuple[float, float, float, float]
+from spg_lightning.localization.regions import Box
+
 CORNERS = ("x0", "y0", "x1", "y1")
 
 

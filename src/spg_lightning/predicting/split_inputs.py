@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import read_checkpoint
+from spg_lightning.checkpoints.rebuild import rebase_root
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.errors import UserError
 from spg_lightning.predicting.inputs import Inputs
@@ -32,7 +33,7 @@ def split_inputs(checkpoint: str, split: str, root: str | None, trust: Sequence[
     if "data" not in config:
         raise UserError(f"split={split}: {checkpoint} names no data set; give images=... instead")
     if root is not None:
-        config.data.reader.root = root
+        rebase_root(config.data.reader, root)
     config.data.update(num_workers=0, shards=None, augmentation=None)
     node = OmegaConf.to_container(config.data, resolve=True)
     check_allowed_targets(node, checkpoint, trust)
