@@ -1,6 +1,7 @@
 """How fast `predict` is, beside the network alone on the same images in the same process; and its memory over many images.
 
 python experiments/predict_speed/measure.py rate checkpoint=<file> images=<folder> count=256 rounds=3
+python experiments/predict_speed/measure.py agreement checkpoint=<file> images=<folder> count=256
 python experiments/predict_speed/measure.py memory checkpoint=<file> images=<folder> count=20000
 python experiments/predict_speed/measure.py kills checkpoint=<file> images=<folder> count=1000 kills=20
 """
@@ -94,6 +95,35 @@ def of_command(checkpoint: str, listed: Path, count: int, words: list[str]) -> f
     return count / seconds
 
 
+def agreement(options: dict[str, str]) -> None:
+    """Print how many boxes and classes of the faster settings are those of the default."""
+    folder = Path(tempfile.mkdtemp())
+    paths = find_images(options["images"])
+    listed = folder / "list.txt"
+    listed.write_text("\n".join(str(path) for path in paths[:: max(len(paths) // int(options["count"]), 1)]))
+    common = [f"checkpoint={options['checkpoint']}", f"images={listed}", "overlays=none", "writer=none"]
+    rows = {}
+    for word in ("precision=float32", "precision=bfloat16", "decode=reduced"):
+        rows[word] = list(predict(compose("predict", [*common, word, f"output_dir={folder / word.replace('=', '_')}"])))
+    default = rows.pop("precision=float32")
+    print(
+        f"{len(default)} images\n\n| | same boxes | same classes | mean IoU of the boxes | smallest |\n| --- | --- | --- | --- | --- |"
+    )
+    for word, others in rows.items():
+        overlaps = [iou(a.box, b.box) for a, b in zip(default, others, strict=True)]
+        boxes = sum(a.box == b.box for a, b in zip(default, others, strict=True))
+        classes = sum(a.class_index == b.class_index for a, b in zip(default, others, strict=True))
+        print(f"| {word} | {boxes} | {classes} | {np.mean(overlaps):.4f} | {min(overlaps):.2f} |")
+    shutil.rmtree(folder)
+
+
+def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Return the intersection over union of two boxes."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
 def memory(options: dict[str, str]) -> None:
     """Print the memory of the process after each 2,000 of many images (links to those of the folder)."""
     import threading
@@ -166,4 +196,4 @@ def iter_chunks(path: Path):
 
 if __name__ == "__main__":
     given = {"count": "256", "rounds": "3", "kills": "20", **dict(word.split("=", 1) for word in sys.argv[2:])}
-    {"rate": rate, "memory": memory, "kills": kills}[sys.argv[1]](given)
+    {"rate": rate, "agreement": agreement, "memory": memory, "kills": kills}[sys.argv[1]](given)
