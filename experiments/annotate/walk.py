@@ -11,6 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import torch
+from torchvision.ops import box_iou
+
 PER_CLASS, CORRECTED = 20, 10
 
 
@@ -64,16 +67,11 @@ def score(root: Path, *files: Path) -> None:
     print("| predictions | images | right | mean IoU | found |\n| --- | --- | --- | --- | --- |")
     for file in files:
         rows = json.loads(file.read_text())
-        overlaps = [iou(list(row["box"].values()), boxes["/".join(Path(row["image"]).parts[-2:])]) for row in rows]
+        drawn = torch.tensor([list(row["box"].values()) for row in rows])
+        true = torch.tensor([boxes["/".join(Path(row["image"]).parts[-2:])] for row in rows])
+        overlaps = box_iou(drawn, true).diagonal().tolist()
         right, found = sum(overlap >= 0.5 for overlap in overlaps), sum(row["found"] for row in rows)
         print(f"| {file} | {len(rows)} | {right} | {sum(overlaps) / len(rows):.2f} | {found} |")
-
-
-def iou(a: list[float], b: list[float]) -> float:
-    """Return the intersection over union of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from torchvision.ops import box_iou
 
 from spg_lightning import Localizer, compose, predict
 from spg_lightning.data.decode import read_image
@@ -110,18 +111,11 @@ def agreement(options: dict[str, str]) -> None:
         f"{len(default)} images\n\n| | same boxes | same classes | mean IoU of the boxes | smallest |\n| --- | --- | --- | --- | --- |"
     )
     for word, others in rows.items():
-        overlaps = [iou(a.box, b.box) for a, b in zip(default, others, strict=True)]
+        overlaps = box_iou(*(torch.tensor([row.box for row in own]) for own in (default, others))).diagonal()
         boxes = sum(a.box == b.box for a, b in zip(default, others, strict=True))
         classes = sum(a.class_index == b.class_index for a, b in zip(default, others, strict=True))
-        print(f"| {word} | {boxes} | {classes} | {np.mean(overlaps):.4f} | {min(overlaps):.2f} |")
+        print(f"| {word} | {boxes} | {classes} | {overlaps.mean():.4f} | {overlaps.min():.2f} |")
     shutil.rmtree(folder)
-
-
-def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Return the intersection over union of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def memory(options: dict[str, str]) -> None:
