@@ -200,6 +200,19 @@ def test_nonsense_in_a_checkpoint_is_one_line(tiny_run, cli, tmp_path, key, valu
     assert str(value)[:5] in outcome.line
 
 
+def test_a_wrong_value_does_not_keep_the_right_one_out(tiny_run, cli, tmp_path):
+    result, data = tiny_run
+    words = (
+        f"checkpoint={result.checkpoint}",
+        f"images={data / 'images'}",
+        f"output_dir={tmp_path / 'out'}",
+        "overlays=none",
+    )
+    assert "masks=gif: choose none, png, rle or polygons" in cli("predict", *words, "masks=gif").line
+    assert "page_maps: score_map=b9 does not exist" in cli("predict", *words, "page=true", "page_maps=[b9]").line
+    assert cli("predict", *words, "masks=png").code == 0
+
+
 def test_strange_photos(tiny_run, cli, tmp_path):
     result, _ = tiny_run
     photos = tmp_path / "photos"

@@ -67,6 +67,11 @@ def test_other_settings_are_refused_by_name_unless_overwritten(tmp_path):
     assert list(write(tmp_path, "b", settings={"threshold": 0.3}, overwrite=True).names) == ["b"]
 
 
+def test_a_journal_without_rows_keeps_nobody_out(tmp_path):
+    write(tmp_path, settings={"masks": "gif"})
+    assert list(write(tmp_path, "a").names) == ["a"]
+
+
 def test_another_program_s_file_is_left_alone(tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text('{"image": "mine"}\n')

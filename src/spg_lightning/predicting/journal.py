@@ -45,7 +45,7 @@ class Journal:
         header = (json.dumps({"spg_lightning": FORMAT, "settings": settings}) + "\n").encode()
         stored = self._read() if self.path.exists() else None
         if stored is not None and stored != settings:
-            if not overwrite:
+            if self._offsets and not overwrite:  # a command with a wrong value leaves no row
                 raise UserError(
                     f"output_dir={folder} holds predictions of other settings ({_difference(stored, settings)}); choose "
                     "another folder, or replace them with overwrite=true"

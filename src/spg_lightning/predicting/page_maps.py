@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spg_lightning.errors import UserError
 from spg_lightning.localization.regions import Box
 from spg_lightning.localizer import Localization, Localizer
 from spg_lightning.predicting.loading import LoadedImage
@@ -23,7 +24,10 @@ def page_score_maps(localizer: Localizer, names: str | Sequence[str]) -> dict[st
         UserError: the network lacks one.
     """
     own, base = localizer.score_maps[localizer.name], localizer.name.partition(":")[0]
-    plain = resolve(names, localizer.network.branches) if names else {}
+    try:
+        plain = resolve(names, localizer.network.branches) if names else {}
+    except UserError as error:
+        raise UserError(f"page_maps: {error}") from error
     maps = processed(plain, {"": own.normalize}, {"": own.refinement}, {"": own.views})
     if own.refinement is not None:
         maps = {f"{name}, refined": score_map for name, score_map in maps.items()}
