@@ -169,7 +169,7 @@ def _run(
     from spg_lightning.utils.device import autocast
 
     results = Results(
-        min(int(cfg.top_k), len(localizer.class_names)), cfg.regions, cfg.min_area, cfg.masks, cfg.overlays, cfg.max_side,
+        min(int(cfg.top_k), len(localizer.class_names)), cfg.regions, cfg.min_area, cfg.masks, cfg.overlays,
         cfg.save_maps,
     )  # fmt: skip
     photo_side = cfg.max_side if cfg.overlays != "none" else 0

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import Bool
 
 from spg_lightning.errors import UserError
+from spg_lightning.localization.polygons import polygons_of_mask
 from spg_lightning.localization.regions import WHICH, Region
 from spg_lightning.localizer import NOWHERE, Localization, Localizer
 from spg_lightning.predicting.drawing import OVERLAYS, draw_overlay
@@ -37,20 +39,18 @@ class Results:
         min_area: share of the image; smaller regions are left out, except the largest.
         masks: "none", "png", "rle" or "polygons".
         overlays: "png", "jpg" or "none".
-        max_side: of the overlays in pixels; None for the image's own size.
         save_maps: write the score maps as .npy.
 
     Raises:
         UserError: an unknown word.
     """
 
-    top_k: int = 1
-    regions: str = "largest"
-    min_area: float = 0.0
-    masks: str = "none"
-    overlays: str = "png"
-    max_side: int | None = None
-    save_maps: bool = False
+    top_k: int
+    regions: str
+    min_area: float
+    masks: str
+    overlays: str
+    save_maps: bool
 
     def __post_init__(self) -> None:
         for key, choices in (("masks", MASKS), ("overlays", OVERLAYS), ("regions", WHICH)):
@@ -154,7 +154,8 @@ class Pipeline:
         shown = self._save_overlay(name, loaded, found, regions, is_found)
         objects = []
         for k, (of_class, of_regions, map_file) in enumerate(zip(found, regions, map_files, strict=True)):
-            mask_file = self._save_mask(name, of_class, of_regions) if results.masks == "png" and not k else ""
+            masks = [of_class.mask_of(region) for region in of_regions] if results.masks != "none" else []
+            mask_file = self._save_mask(name, of_class.size, masks) if results.masks == "png" and not k else ""
             for number, region in enumerate(of_regions or [None], start=1):
                 prediction = Prediction(
                     image, *of_class.size, k + 1, of_class.class_name, of_class.class_index, of_class.score, number,
@@ -162,7 +163,7 @@ class Pipeline:
                     None if region is None else of_class.box_confidence(region), first.presence,
                     mask_file=mask_file, overlay=shown, map_file=map_file,
                 )  # fmt: skip
-                objects.append(self._with_mask(prediction, of_class, region))
+                objects.append(self._with_mask(prediction, masks[number - 1]) if masks else prediction)
         row = ImageRow(image, tuple(objects))
         for write in self.extra:
             write(name, row, loaded, found)
@@ -174,15 +175,8 @@ class Pipeline:
             return [] if found.largest is None else [found.largest]
         return found.regions(self.results.regions, self.results.min_area)
 
-    def _with_mask(self, prediction: Prediction, found: Localization, region: Region | None) -> Prediction:
-        if self.results.masks == "none" or region is None:
-            return prediction
-        mask = found.mask_of(region)
-        outlines = None
-        if self.results.masks == "polygons":
-            from spg_lightning.localization.polygons import polygons_of_mask
-
-            outlines = polygons_of_mask(mask)
+    def _with_mask(self, prediction: Prediction, mask: Bool[np.ndarray, "Y X"]) -> Prediction:
+        outlines = polygons_of_mask(mask) if self.results.masks == "polygons" else None
         return replace(prediction, mask=encode_mask(mask), polygons=outlines)
 
     def _save_maps(self, name: str, found: Sequence[Localization]) -> list[str]:
@@ -195,11 +189,9 @@ class Pipeline:
                 np.save(stream, score_map)
         return [files[id(of_class.score_map)] for of_class in found]
 
-    def _save_mask(self, name: str, found: Localization, regions: Sequence[Region]) -> str:
+    def _save_mask(self, name: str, size: tuple[int, int], masks: Sequence[Bool[np.ndarray, "Y X"]]) -> str:
         """Write the union of the regions, 255 on 0, as `dataset=folder` reads masks."""
-        union = np.zeros(found.size[::-1], bool)
-        for region in regions:
-            union |= found.mask_of(region)
+        union = np.any(masks, axis=0) if masks else np.zeros(size[::-1], bool)
         return self._save_picture(f"masks/{name}.png", union.astype(np.uint8) * 255)
 
     def _save_overlay(

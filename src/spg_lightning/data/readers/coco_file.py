@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from spg_lightning.data.json_files import read_json
 from spg_lightning.data.readers.folder_images import Annotation, FolderImages, Mask, read_numbers
 from spg_lightning.errors import UserError
 from spg_lightning.localization.polygons import mask_of_polygons
@@ -15,18 +14,17 @@ from spg_lightning.localization.polygons import mask_of_polygons
 HOLDS = "images and annotations"
 
 
-def read_coco(path: Path, images: FolderImages, content: Any = None) -> Iterator[Annotation]:
+def read_coco(path: Path, images: FolderImages, content: Any) -> Iterator[Annotation]:
     """Yield the annotations of a file.
 
     Args:
         path: of the file.
         images: that it annotates.
-        content: of the file; None reads it.
+        content: of the file.
 
     Raises:
         UserError: it is no COCO file, or a row is wrong.
     """
-    content = read_json(path, HOLDS) if content is None else content
     try:
         names: dict[object, str] = {}
         for image in content["images"]:

@@ -1,6 +1,6 @@
 """The images of a folder as annotation files refer to them, and the annotations that such files yield."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,9 +31,6 @@ class Annotation:
     where: str
     box: Box | None
     draw: Callable[[], Mask] | None = None
-
-
-AnnotationReader = Callable[[Path, "FolderImages"], Iterator[Annotation]]
 
 
 class FolderImages:
