@@ -1,7 +1,7 @@
 """How fast `predict` is, beside the network alone on the same images in the same process; and its memory over many images.
 
-python experiments/predict_speed/measure.py rate checkpoint=<file> images=<folder> count=256 rounds=3
-python experiments/predict_speed/measure.py agreement checkpoint=<file> images=<folder> count=256
+python experiments/predict_speed/measure.py rate checkpoint=<file> images=<folder> count=256 rounds=3 exported=<file>,<file>
+python experiments/predict_speed/measure.py agreement checkpoint=<file> images=<folder> count=256 exported=<file>,<file>
 python experiments/predict_speed/measure.py memory checkpoint=<file> images=<folder> count=20000
 python experiments/predict_speed/measure.py kills checkpoint=<file> images=<folder> count=1000 kills=20
 """
@@ -52,6 +52,9 @@ def rate(options: dict[str, str]) -> None:
             measured.setdefault(name, []).append(bare(localizer, frames, with_map="map" in name))
         for name, words in VARIANTS.items():
             measured.setdefault(name, []).append(of_command(options["checkpoint"], listed, len(paths), words))
+        for model in exported(options):
+            rate_of_model = of_command(model, listed, len(paths), VARIANTS["boxes, RLE masks"])
+            measured.setdefault(f"boxes, RLE masks, exported ({Path(model).suffix})", []).append(rate_of_model)
     forward = measured["bare forward"]
     print(
         f"{len(paths)} images, {rounds} rounds, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} cores\n"
@@ -96,16 +99,23 @@ def of_command(checkpoint: str, listed: Path, count: int, words: list[str]) -> f
     return count / seconds
 
 
+def exported(options: dict[str, str]) -> list[str]:
+    """Return the files of exported models that are measured beside the checkpoint."""
+    return options["exported"].split(",") if "exported" in options else []
+
+
 def agreement(options: dict[str, str]) -> None:
     """Print how many boxes and classes of the faster settings are those of the default."""
     folder = Path(tempfile.mkdtemp())
     paths = find_images(options["images"])
     listed = folder / "list.txt"
     listed.write_text("\n".join(str(path) for path in paths[:: max(len(paths) // int(options["count"]), 1)]))
-    common = [f"checkpoint={options['checkpoint']}", f"images={listed}", "overlays=none", "writer=none"]
+    common, own = [f"images={listed}", "overlays=none", "writer=none"], f"checkpoint={options['checkpoint']}"
+    settings = {word: [own, word] for word in ("precision=float32", "precision=bfloat16", "decode=reduced")}
+    settings |= {f"exported ({Path(model).suffix})": [f"checkpoint={model}"] for model in exported(options)}
     rows = {}
-    for word in ("precision=float32", "precision=bfloat16", "decode=reduced"):
-        rows[word] = list(predict(compose("predict", [*common, word, f"output_dir={folder / word.replace('=', '_')}"])))
+    for number, (name, words) in enumerate(settings.items()):
+        rows[name] = list(predict(compose("predict", [*common, *words, f"output_dir={folder / str(number)}"])))
     default = rows.pop("precision=float32")
     print(
         f"{len(default)} images\n\n| | same boxes | same classes | mean IoU of the boxes | smallest |\n| --- | --- | --- | --- | --- |"

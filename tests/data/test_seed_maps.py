@@ -28,7 +28,7 @@ def test_thresholds_are_fractions_of_the_range(tmp_path):
 
 def test_epochs_select_the_round(tmp_path):
     write_maps(tmp_path / "maps/one.npy", np.full((4, 4), 255))
-    rounds = [MapFiles(tmp_path / "maps", ["one"]), write(tmp_path / "1.npy", np.zeros((1, 4, 4)))]
+    rounds = [MapFiles(tmp_path / "maps", ["one"], 4), write(tmp_path / "1.npy", np.zeros((1, 4, 4)))]
     seeds = SeedMaps(rounds, [0, 2], high=0.6, low=0.3)
     assert [int(seeds.mask(0, (4, 4), epoch).max()) for epoch in (0, 1, 2, 5)] == [1, 1, 0, 0]
     missing = SeedMaps([MapArray(tmp_path / "none.npy", patience=0)], [0], 0.6, 0.3)

@@ -84,6 +84,15 @@ def test_a_killed_computation_goes_on_where_it_was(cub, cache, monkeypatch):
     assert len(list(cache.rglob("*.npy"))) == len(data.records["test"])
 
 
+def test_a_damaged_file_is_computed_again(cub, cache):
+    maps, network, data = build(cub)
+    files = maps.compute(network, data, "test")
+    whole = files(3).astype(int)
+    files.path(3).write_bytes(files.path(3).read_bytes()[:200])
+    assert not files.has(3)
+    assert np.abs(maps.compute(network, data, "test")(3) - whole).max() <= 1  # in a batch of another size
+
+
 def test_the_floor_of_a_run_is_the_metric_of_its_maps(cub, cache, tmp_path):
     result = run(cub, tmp_path / "run", *OWN[len(SMALL) :], "trainer.max_epochs=1")
     maps, network, data = build(cub)

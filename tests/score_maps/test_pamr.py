@@ -33,7 +33,7 @@ def slow_pamr(values, rgb, dilations, scale, iterations):
                 around = [rgb[c][place] for place in places]
                 deviation = np.std([*around, *[rgb[c, y, x]] * len(dilations)], ddof=1)
                 for k, colour in enumerate(around):
-                    scores[k] -= abs(colour - rgb[c, y, x]) / (1e-8 + scale * deviation) / channels  # equation 5
+                    scores[k] -= abs(colour - rgb[c, y, x]) / (1e-6 + scale * deviation) / channels  # equation 5
             exponents = [math.exp(score - max(scores)) for score in scores]
             weights[y, x] = [(p, e / sum(exponents)) for p, e in zip(places, exponents, strict=True)]  # equation 6
     for _ in range(iterations):
@@ -61,6 +61,13 @@ def test_float32_is_close_to_float64():
     one, other = affinity(rgb, (1, 2), 0.1), affinity(rgb.float(), (1, 2), 0.1)
     assert torch.allclose(one.float(), other, atol=1e-4)
     assert torch.allclose(one.sum(0), torch.ones_like(one[0]))
+
+
+def test_rounding_of_one_colour_is_no_structure():
+    sky = torch.full((1, 3, 24, 24), 0.7)
+    noise = 3e-8 * torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    weights = affinity(sky + noise, (1, 2), 0.1)
+    assert torch.allclose(weights, torch.full_like(weights, 1 / 16), rtol=0.1)
 
 
 def test_a_blob_takes_the_shape_of_the_colour_it_covers():

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from spg_lightning.utils.atomic import atomically
 
 LEVELS = 255  # stored for a value of 1
+HEADER = 128  # bytes of a .npy file before its values
 
 
 class MapFiles:
@@ -19,14 +20,20 @@ class MapFiles:
     Args:
         folder: of the files.
         names: of the images' files below it.
+        side: of the maps in pixels.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.folder, self.names = folder, tuple(names)
+    def __init__(self, folder: Path, names: Sequence[str], side: int) -> None:
+        self.folder, self.names, self.side = folder, tuple(names), side
 
     def path(self, index: int) -> Path:
         """Return the file of an image."""
         return self.folder / f"{self.names[index]}.npy"
+
+    def has(self, index: int) -> bool:
+        """Return whether an image has a map, and a whole one: a damaged file is computed again."""
+        path = self.path(index)
+        return path.is_file() and path.stat().st_size == HEADER + self.side**2
 
     def __call__(self, index: int) -> UInt8[np.ndarray, "S S"]:
         """Return the map of an image.

@@ -87,9 +87,10 @@ class TrainingFreeMaps:
             UserError: fewer than half of the images can be read.
         """
         records = data.records[split]
-        files = MapFiles(self._folder(data), [_digest(_identity(records, index)) for index in range(len(records))])
+        names = [_digest(_identity(records, index)) for index in range(len(records))]
+        files = MapFiles(self._folder(data), names, self.side)
         share = range(rank, len(records), processes)
-        missing = [index for index in share if not files.path(index).is_file()]
+        missing = [index for index in share if not files.has(index)]
         if missing:
             log.info("%s of %d %s images, cached in %s", self.name, len(missing), split, files.folder)
             self._fit(network, data)
@@ -110,7 +111,7 @@ class TrainingFreeMaps:
         """Return a box an image, x0 y0 x1 y1 in its pixels; the whole image where it has no map."""
         found = []
         for index, (width, height) in enumerate(records.sizes.tolist()):
-            if files.path(index).is_file():
+            if files.has(index):
                 values = files(index).astype(np.float32) / LEVELS
                 found.append(box_of_map(values, self.threshold, (width, height)))
             else:
@@ -122,7 +123,7 @@ class TrainingFreeMaps:
         metric, dataset = LocalizationMetric(num_thresholds), data.dataset(split)
         width, height = data.frame
         for begin in range(0, len(dataset), BATCH):
-            indices = [i for i in range(begin, min(begin + BATCH, len(dataset))) if files.path(i).is_file()]
+            indices = [i for i in range(begin, min(begin + BATCH, len(dataset))) if files.has(i)]
             if not indices:
                 continue
             stored = torch.from_numpy(np.stack([files(index) for index in indices])[:, None]) / LEVELS

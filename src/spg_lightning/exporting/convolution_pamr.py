@@ -7,9 +7,6 @@ from torch.nn import functional as F
 
 from spg_lightning.score_maps.pamr import DIRECTIONS, EPSILON, PAMR
 
-# the ONNX exporter takes 1e-8 for zero, and drops it; a power of two changes no digit of the quotient
-ENLARGED = 2.0**14
-
 
 class ConvolutionPAMR(PAMR):
     """PAMR whose neighbours are read by dilated convolutions with one-hot kernels. Differs by the order of sums alone.
@@ -30,8 +27,8 @@ class ConvolutionPAMR(PAMR):
         count = difference.shape[2] + len(self.dilations)
         total, squares = difference.sum(2), difference.square().sum(2)
         variance = (squares - total * total / count).clamp_min(0) / (count - 1)
-        spread = ENLARGED * EPSILON + ENLARGED * self.scale * variance.sqrt()
-        return (-(ENLARGED * difference.abs() / spread[:, :, None]).mean(1, keepdim=True)).softmax(2)
+        spread = EPSILON + self.scale * variance.sqrt()
+        return (-(difference.abs() / spread[:, :, None]).mean(1, keepdim=True)).softmax(2)
 
     def propagate(self, maps: Float[Tensor, "B 1 H W"], guide: Float[Tensor, "B 1 N H W"]) -> Float[Tensor, "B 1 H W"]:
         """Return the maps after all iterations."""
