@@ -67,6 +67,11 @@ def test_files(cli, runs):
     )
     assert "| centred box | floor | 2 | 45.5 ± 0.7 |" in table
     assert "| SPG | SPG paper, table 2 |" in table
+    latex = (runs / "table.tex").read_text()
+    assert (
+        r"SPG-plain \texttt{method=spg\_plain} & attention & 2 & 46.0 $\pm$ 2.8 & 45.0 $\pm$ 2.8 & 48.0 $\pm$ 2.8"
+        in latex
+    )
 
 
 def test_every_number_is_a_row(cli, runs):

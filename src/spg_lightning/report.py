@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 def report(cfg: DictConfig) -> Comparison:
     """Compare the runs below `cfg.runs`, as `conf/report.yaml` describes.
 
-    `cfg.output_dir` receives report.html, its plots (.svg), table.md and results.csv.
+    `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex and results.csv.
 
     Raises:
         UserError: no finished run, a file that cannot be read, or an unknown reference, metric or score map.
     """
     from spg_lightning.comparison.compare import compare
     from spg_lightning.comparison.comparison_page import render_figures, render_page
+    from spg_lightning.comparison.latex_table import write_latex
     from spg_lightning.comparison.output import print_comparison, write_results, write_table
 
     folder = Path(cfg.output_dir)
@@ -42,6 +43,7 @@ def report(cfg: DictConfig) -> Comparison:
     for name, svg in figures.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     write_table(folder / "table.md", comparison)
+    write_latex(folder / "table.tex", comparison)
     write_results(folder / "results.csv", comparison)
     print_comparison(comparison, folder / "report.html")
     return comparison

@@ -5,11 +5,14 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from spg_lightning.comparison.compare import compare
 from spg_lightning.comparison.runs import collect
-from spg_lightning.comparison.significance import difference, paired, unpaired
+from spg_lightning.comparison.significance import Difference, difference, holm, paired, unpaired
 from spg_lightning.comparison.summary import summarize
 from spg_lightning.comparison.variants import group_runs
 from tests.comparison.fabricate import config_of, write_run
+
+ONE_SEED = Difference((2.0,), 2.0, None, None)
 
 
 def test_paired_differences():
@@ -26,6 +29,32 @@ def test_one_seed_and_equal_differences_have_no_test():
     assert paired([3.0], [1.0]).error is None
     equal = paired([0.1 + 0.2, 1.3], [0.2, 1.2])  # equal but for rounding
     assert (equal.error, equal.p) == (0, None)
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .3 of four: 4 * .01, 3 * .02, 2 * .03 (not below its predecessor), 1 * .3
+    p = {"c": 0.03, "a": 0.01, "d": 0.3, "b": 0.02}
+    found = holm({**{name: Difference((1.0,), 1.0, 0.1, value) for name, value in p.items()}, "one seed": ONE_SEED})
+    assert {name: found[name].p for name in p} == pytest.approx({"a": 0.04, "b": 0.06, "c": 0.06, "d": 0.3})
+    assert found["one seed"] == ONE_SEED  # not tested, not counted
+    tied = holm({name: Difference((1.0,), 1.0, 0.1, value) for name, value in {"a": 0.04, "b": 0.02, "c": 0.9}.items()})
+    assert [tied[name].p for name in "abc"] == pytest.approx([0.08, 0.06, 0.9])
+    assert holm({"a": Difference((1.0,), 1.0, 0.1, 0.9), "b": Difference((1.0,), 1.0, 0.1, 0.8)})["b"].p == 1
+
+
+def test_a_comparison_corrects_for_the_number_of_variants(tmp_path):
+    for seed, (error, direct, plain) in enumerate(((30.0, 31.0, 40.0), (32.0, 34.0, 41.0), (37.0, 37.5, 50.0))):
+        write_run(tmp_path / f"spg-{seed}", config_of(), seed, error)
+        write_run(tmp_path / f"direct-{seed}", config_of("guidance=direct"), seed, direct)
+        write_run(tmp_path / f"plain-{seed}", config_of("method=spg_plain"), seed, plain)
+    found = compare(tmp_path, None, "gt_known_error", "auto", False).differences
+    raw = {
+        "SPG guidance=direct": paired([31, 34, 37.5], [30, 32, 37]).p,
+        "SPG-plain": paired([40, 41, 50], [30, 32, 37]).p,
+    }
+    smaller, larger = sorted(raw, key=raw.__getitem__)
+    assert found[smaller]["gt_known_error"].p == pytest.approx(2 * raw[smaller])
+    assert found[larger]["gt_known_error"].p == pytest.approx(max(raw[larger], 2 * raw[smaller]))
 
 
 def test_differences_are_paired_over_the_common_seeds(study):

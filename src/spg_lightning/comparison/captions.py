@@ -63,7 +63,7 @@ def significance_note(comparison: Comparison) -> str:
         return f"Variant minus {label}, one common seed: no test. A difference may be noise of the seed."
     note = (
         f"Variant minus {label}, over the common seeds: mean ± standard error, and p of the two-sided paired t-test, "
-        "not corrected for multiple comparisons."
+        "corrected (Holm) for the number of variants in each column."
     )
     if min(counts) < 2:
         note += " With one common seed there is no test."

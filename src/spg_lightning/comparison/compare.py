@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spg_lightning.comparison.published_results import Published, find_published
 from spg_lightning.comparison.runs import Run, collect
-from spg_lightning.comparison.significance import Difference, difference, unpaired
+from spg_lightning.comparison.significance import Difference, difference, holm, unpaired
 from spg_lightning.comparison.summary import METRICS, Row, lower_is_better, mean_of, summarize
 from spg_lightning.comparison.variants import Variant, group_runs, inconsistent_settings, reference_of
 from spg_lightning.errors import UserError, nearest
@@ -25,7 +25,8 @@ class Comparison:
         metric: of the heat map and of the plot of differences.
         score_map: the map that is measured; "auto": the one each run chose on val.
         rows: of the table.
-        differences: label -> metric -> difference from the reference, paired over the seeds.
+        differences: label -> metric -> difference from the reference, paired over the seeds, p corrected for the number of
+            variants.
         published: published figures of the same variants.
         unpaired: names of the runs without a partner of the same seed.
         inconsistent: a line for each run whose config differs from that of its variant.
@@ -48,6 +49,11 @@ class Comparison:
     def has_several_seeds(self) -> bool:
         """Whether any variant has a spread."""
         return any(len(v.runs) > 1 for v in self.variants)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the table that any row has a number for."""
+        return [metric for metric in METRICS if any(row.cells.get(metric) for row in self.rows)]
 
     @property
     def top_variants(self) -> list[Variant]:
@@ -96,13 +102,13 @@ def compare(root: Path, reference: str | None, metric: str, score_map: str, per_
 def _differences(
     variants: Sequence[Variant], reference: Variant, metric: str, score_map: str
 ) -> dict[str, dict[str, Difference]]:
-    found = {}
-    for variant in variants:
-        pairs = {m: difference(variant, reference, m, score_map) for m in dict.fromkeys([*METRICS, metric])}
-        measured = {m: pair for m, pair in pairs.items() if pair is not None}
-        if variant is not reference and measured:
-            found[variant.label] = measured
-    return found
+    found: dict[str, dict[str, Difference]] = {}
+    others = [variant for variant in variants if variant is not reference]
+    for name in dict.fromkeys([*METRICS, metric]):
+        pairs = {variant.label: difference(variant, reference, name, score_map) for variant in others}
+        for label, pair in holm({label: pair for label, pair in pairs.items() if pair is not None}).items():
+            found.setdefault(label, {})[name] = pair
+    return {variant.label: found[variant.label] for variant in others if variant.label in found}
 
 
 def _check_measured(runs: Sequence[Run], metric: str, score_map: str) -> None:

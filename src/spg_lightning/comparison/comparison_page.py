@@ -39,7 +39,7 @@ def render_page(comparison: Comparison, figures: dict[str, str], folder: Path, c
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (files("spg_lightning.comparison") / "comparison.html").read_text(encoding="utf-8")
     )
-    metrics = [metric for metric in METRICS if any(row.cells.get(metric) for row in comparison.rows)]
+    metrics = comparison.metrics
     return template.render(
         c=comparison,
         lead=_lead(comparison),

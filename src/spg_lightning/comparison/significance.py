@@ -1,8 +1,8 @@
 """Test whether variants differ by more than the noise of the seeds, paired over the seeds that both ran with."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from scipy.stats import ttest_rel
 
@@ -19,7 +19,7 @@ class Difference:
         values: one per common seed.
         mean: of the values.
         error: standard error of the mean, with two seeds or more.
-        p: of the two-sided paired t-test, where it is defined.
+        p: of the two-sided paired t-test, where it is defined; `holm` corrects it.
     """
 
     values: tuple[float, ...]
@@ -52,6 +52,23 @@ def difference(variant: Variant, reference: Variant, metric: str, score_map: str
     pairs = [(run.metric(metric, score_map), other.metric(metric, score_map)) for run, other in common]
     pairs = [pair for pair in pairs if None not in pair]
     return paired(*zip(*pairs, strict=True)) if pairs else None
+
+
+def holm(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+    """Correct the p-values of several comparisons by one metric for their number (Holm, 1979).
+
+    The i-th smallest of m p-values becomes the largest of min(1, (m - j + 1) p_j) over j <= i. The chance of any false
+    rejection among them is then at most the level of the test.
+    """
+    tested = sorted(
+        ((label, found.p) for label, found in differences.items() if found.p is not None), key=lambda pair: pair[1]
+    )
+    corrected = dict(differences)
+    smallest = 0.0
+    for index, (label, p) in enumerate(tested):
+        smallest = max(smallest, min(1.0, (len(tested) - index) * p))
+        corrected[label] = replace(differences[label], p=smallest)
+    return corrected
 
 
 def unpaired(variants: Sequence[Variant], reference: Variant) -> list[str]:
