@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def report(cfg: DictConfig) -> Comparison:
     """Compare the runs below `cfg.runs`, as `conf/report.yaml` describes.
 
-    `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex and results.csv.
+    `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex, results.csv and, with `cfg.per_image`,
+    images.parquet.
 
     Raises:
         UserError: no finished run, a file that cannot be read, or an unknown reference, metric or score map.
     """
     from spg_lightning.comparison.compare import compare
     from spg_lightning.comparison.comparison_page import render_figures, render_page
+    from spg_lightning.comparison.image_table import image_table, write_image_table
     from spg_lightning.comparison.latex_table import write_latex
     from spg_lightning.comparison.output import print_comparison, write_results, write_table
 
@@ -37,6 +39,7 @@ def report(cfg: DictConfig) -> Comparison:
     comparison = compare(Path(cfg.runs), cfg.reference, str(cfg.metric), str(cfg.score_map.name), cfg.per_map)
     figures = render_figures(comparison)
     page = render_page(comparison, figures, folder, cfg.photos)
+    images = image_table(comparison.variants) if cfg.per_image else None
     # all errors are raised above: nothing is half written
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -45,6 +48,8 @@ def report(cfg: DictConfig) -> Comparison:
     write_table(folder / "table.md", comparison)
     write_latex(folder / "table.tex", comparison)
     write_results(folder / "results.csv", comparison)
+    if images is not None:
+        write_image_table(folder / "images.parquet", images)
     print_comparison(comparison, folder / "report.html")
     return comparison
 
