@@ -6,6 +6,7 @@ Heavy libraries are imported inside the functions, so that `--help` and a wrong 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +36,15 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     check_ranges(cfg)
     if (cfg.checkpoint is None) == (cfg.maps is None):
         raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
+    if cfg.crops is not None and cfg.classifier is not None:
+        raise UserError(
+            f"crops={cfg.crops} averages the checkpoint's own class scores; leave out classifier= or crops="
+        )
     if cfg.maps is None:
         return _evaluate_checkpoint(cfg)
-    if cfg.classifier is not None:
-        raise UserError(f"classifier={cfg.classifier} is for checkpoint=...; with maps=... give predictions=<file>")
+    for key in ("classifier", "crops"):
+        if cfg[key] is not None:
+            raise UserError(f"{key}={cfg[key]} is for checkpoint=...; with maps=... give predictions=<file>")
     from spg_lightning.evaluation.map_folder import evaluate_maps
 
     return evaluate_maps(cfg)
@@ -51,6 +57,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     from spg_lightning.config.build import build_data, build_evaluator, build_module, build_training_free
     from spg_lightning.evaluation.classifiers import open_classifier
     from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
+    from spg_lightning.evaluation.ten_crop import TenCrop
     from spg_lightning.localizer import Localizer
     from spg_lightning.reporting.gallery import write_gallery
     from spg_lightning.reporting.run_page import write_evaluation
@@ -65,8 +72,10 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     data = build_data(trained)
     _check_classes(cfg, metadata, data)
     module = build_module(trained, network, metadata.score_map_states)
-    if cfg.classifier is not None:
-        test = data.records["test"]
+    test = data.records["test"]
+    if cfg.crops is not None:
+        module.external_classifier = TenCrop(network, test, data.resize, data.crop)
+    elif cfg.classifier is not None:
         image_ids = [test.image_id(index) for index in range(len(test))]
         module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, image_ids, cfg.trust)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -74,17 +83,17 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     training_free = build_training_free(trained)
     if training_free is not None:
         draw_pseudo_boxes(training_free, network.to(trainer.strategy.root_device), data, trainer)
-    evaluation = evaluate_module(trainer, module, data, training_free)
+    evaluation = replace(evaluate_module(trainer, module, data, training_free), crops=cfg.crops)
     OmegaConf.save(cfg, folder.config, resolve=True)
     score_map = evaluation.score_map
     localizer = Localizer(network, {score_map: module.localizer.score_maps[score_map]}, evaluation.threshold)
     facts = provenance(
         None, started, trainer.strategy.root_device, checkpoint=str(cfg.checkpoint), score_map=score_map,
-        classifier=cfg.classifier,
+        classifier=cfg.classifier, crops=cfg.crops,
     )  # fmt: skip
     with inference_context(trainer, network):
         write_evaluation(
-            folder.metrics, evaluation, facts, str(cfg.checkpoint), data.records["test"],
+            folder.metrics, evaluation, facts, str(cfg.checkpoint), test,
             lambda index: render_sample(localizer, data, index), cfg.report_images,
         )  # fmt: skip
         if cfg.gallery_images:

@@ -72,7 +72,7 @@ class SPGModule(pl.LightningModule):
         self.localizer = Localizer(network, score_maps)
         self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in score_maps})
         self.curves: dict[str, dict[str, LocalizationCounts]] = {}
-        self.external_classifier: Ranking | None = None  # ranks the test images in the network's place (paper table 3)
+        self.external_classifier: Ranking | None = None  # ranks the test images in place of the forward for the maps
         self.recorded_map: str | None = None  # the score map whose scans of the test images are recorded
         self.test_outputs = TestOutputs({}, {})
 

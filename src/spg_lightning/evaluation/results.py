@@ -53,6 +53,7 @@ class Evaluation:
         curves: split -> score map -> counts at all thresholds.
         images: the chosen map's result for each test image.
         pseudo_boxes: the score map whose boxes stood in for ground truth on val; "" if val has its own, or none.
+        crops: over so many crops of a test image the class scores are averaged; None: they are those of the whole image.
     """
 
     score_map: str
@@ -62,6 +63,7 @@ class Evaluation:
     curves: dict[str, dict[str, LocalizationCounts]]
     images: tuple[ImageResult, ...] = ()
     pseudo_boxes: str = ""
+    crops: int | None = None
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -74,7 +74,10 @@ def result_table(evaluation: Evaluation) -> ResultTable:
             cells = ["" if value is None else _cell(value, key) for key, value in found.items()]
             rows.append(TableRow("floor", [title, *cells]))
     return ResultTable(
-        _lead(numbers), ["test" if has_val else "", *columns.values()], rows, _note(evaluation, bool(columns))
+        _lead(numbers, evaluation.crops),
+        ["test" if has_val else "", *columns.values()],
+        rows,
+        _note(evaluation, bool(columns)),
     )
 
 
@@ -84,10 +87,11 @@ def _cell(value: float | None, key: str) -> str:
     return f"{value:.3f}" if key.startswith("threshold") else f"{value:.1f}"
 
 
-def _lead(numbers: dict[str, float]) -> str:
+def _lead(numbers: dict[str, float], crops: int | None) -> str:
     errors = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
     listed = ", ".join(f"top-{k} {error:.1f} %" for k, error in errors.items())
-    return f"{f'Classification error: {listed} of ' if errors else ''}{numbers['test/num_images']:.0f} images."
+    over = f" (class scores: mean over {crops} crops of an image)" if crops and errors else ""
+    return f"{f'Classification error: {listed} of ' if errors else ''}{numbers['test/num_images']:.0f} images{over}."
 
 
 def _note(evaluation: Evaluation, is_measured: bool) -> str:
