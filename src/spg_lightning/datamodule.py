@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch.utils.data import DataLoader, Sampler
 
+from spg_lightning.data.class_merging import ClassMerging
 from spg_lightning.data.device_augmentation import cut_windows
 from spg_lightning.data.images import Batch, ImageDataset, ImageFiles, Source, collate
 from spg_lightning.data.records import Records, Splits, stratified_holdout
@@ -48,6 +49,7 @@ class ImageDataModule(pl.LightningDataModule):
         augment: run the augmentation in the "workers" or on the "device". The device gives the same images, but only knows
             the paper's augmentation.
         shards: folder or address of the training images as shards, see `Shards`; None for image files.
+        merge_classes: table of classes to merge, see `ClassMerging`; None for the data set's own.
         seed: of the held-out split and of the order of training images.
 
     Raises:
@@ -69,6 +71,7 @@ class ImageDataModule(pl.LightningDataModule):
         augmentation: Sequence[Any] | None,
         augment: str,
         shards: str | None,
+        merge_classes: str | None,
         seed: int,
     ) -> None:
         super().__init__()
@@ -89,6 +92,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.val_fraction, self.on_corrupt_image, self.seed = val_fraction, on_corrupt_image, seed
         self.decode, self.augmentation, self.augment, self.shards = decode, augmentation, augment, shards
+        self.merge_classes = merge_classes
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training images
         self.seeds: SeedMaps | None = None  # of the training images, for seeded guidance
@@ -107,7 +111,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Read the records, once.
 
         Raises:
-            UserError: a split has no image.
+            UserError: a split has no image, or the table of merged classes is wrong.
         """
         if self.records:
             return
@@ -124,6 +128,9 @@ class ImageDataModule(pl.LightningDataModule):
             raise UserError(
                 f"{total} images leave none for {' and '.join(empty)}; add images, or give {empty[0]} a larger fraction"
             )
+        if self.merge_classes is not None:  # after the holdout: the images of a split do not depend on the table
+            merging = ClassMerging.read(self.merge_classes, train.class_names)
+            records = {split: merging(of_split) for split, of_split in records.items()}
         self.records = records
 
     def set_pseudo_boxes(self, boxes: Float[np.ndarray, "N 4"], score_map: str) -> None:

@@ -132,6 +132,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
         cfg.num_workers,
         cfg.worker_timeout,
     )
+    data.merge_classes = cfg.merge_classes or data.get("merge_classes")
     data.decode, data.augment, data.shards, data.augmentation = "full", "workers", None, None
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]
     check_allowed_targets(own_maps, cfg.checkpoint, cfg.trust)

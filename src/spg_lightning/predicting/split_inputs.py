@@ -34,7 +34,7 @@ def split_inputs(checkpoint: str, split: str, root: str | None, trust: Sequence[
         raise UserError(f"split={split}: {checkpoint} names no data set; give images=... instead")
     if root is not None:
         rebase_root(config.data.reader, root)
-    config.data.update(num_workers=0, shards=None, augmentation=None)
+    config.data.update(num_workers=0, shards=None, augmentation=None, merge_classes=None)
     node = OmegaConf.to_container(config.data, resolve=True)
     check_allowed_targets(node, checkpoint, trust)
     data = instantiate_node(node)
