@@ -62,7 +62,7 @@ def test_any_split_gives_identical_states():
     whole = counted([data])
     parts = counted([sliced(data, i, i + 5) for i in range(0, 23, 5)])
     ranks = [counted([sliced(data, *edge)]) for edge in ((0, 7), (7, 8), (8, 23))]
-    for name in ("hits", "pixel_hist", "counts"):
+    for name in ("hits", "pixel_hist", "saliency", "counts"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
         assert torch.equal(getattr(whole, name), sum(getattr(rank, name) for rank in ranks))
 

@@ -20,11 +20,15 @@ from spg_lightning.localization.pixel_metrics import (
     pixel_average_precision,
     pixel_histograms,
 )
+from spg_lightning.localization.saliency_metrics import energy_in_box, pointing_game
 from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, default_thresholds, scan_thresholds
 
 IOUS = (30, 50, 70)
 # rows of `hits`: the first three take the largest contour at IoU 0.5, the others any contour (MaxBoxAccV2)
 CURVES = ("gt_known", "loc_top1", "loc_top5", "iou30", "iou50", "iou70")
+
+SALIENCY_UNIT = 1e-9  # fractions are summed as integers
+SALIENCY = {"pointing_game": pointing_game, "energy_in_box": energy_in_box}
 
 Masks = Int8[Tensor, "*B Y X"] | Bool[Tensor, "*B Y X"]
 
@@ -41,6 +45,7 @@ class LocalizationCounts:
         num_classified, num_top5: of them with known predicted classes, the first and the first five.
         top1, top5: correctly classified images.
         pixel_hist: (2, bins) histograms of scores on background and object; zeros without masks.
+        saliency: (2,) sums of `pointing_game` and `energy_in_box` over the images with boxes, in units of `SALIENCY_UNIT`.
     """
 
     thresholds: Float[np.ndarray, " T"]
@@ -52,6 +57,7 @@ class LocalizationCounts:
     top1: int
     top5: int
     pixel_hist: Int[np.ndarray, "2 bins"]
+    saliency: Int[np.ndarray, "2"]
 
     def accuracy(self, curve: str) -> Float[np.ndarray, " T"]:
         """Return a curve in percent of the images with boxes."""
@@ -107,9 +113,11 @@ class LocalizationMetric(Metric):
         zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
         self.hits: Tensor
         self.pixel_hist: Tensor
+        self.saliency: Tensor
         self.counts: Tensor  # images, with boxes, with a predicted class, with five, correct in the first, correct in the first five
         self.add_state("hits", zeros, dist_reduce_fx="sum")
         self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("saliency", torch.zeros(len(SALIENCY), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
@@ -138,17 +146,19 @@ class LocalizationMetric(Metric):
         maps = _as_arrays(score_maps)
         hits = np.zeros(self.hits.shape, np.int64)
         pixels = np.zeros(self.pixel_hist.shape, np.int64)
+        saliency = np.zeros(len(SALIENCY), np.int64)
         correct = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
 
-        def count(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2 bins"] | None]:
-            name = names[i] if names else f"score map {i}"
-            return _scan(maps[i], None if boxes is None else boxes[i], name), self._histogram(maps[i], masks, i)
+        def count(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2"], Int[np.ndarray, "2 bins"] | None]:
+            name, of_image = names[i] if names else f"score map {i}", None if boxes is None else boxes[i]
+            return _scan(maps[i], of_image, name), _saliency(maps[i], of_image), self._histogram(maps[i], masks, i)
 
         # compiled code releases Python's lock: as many threads as torch may have, which is a process's share of the cores
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for i, (scan, histogram) in enumerate(pool.map(count, range(len(maps)))):
+            for i, (scan, measures, histogram) in enumerate(pool.map(count, range(len(maps)))):
                 if scan is not None and boxes is not None and len(boxes[i]):
                     hits += self._hits(scan, *(flags is not None and bool(flags[i]) for flags in correct))
+                saliency += measures
                 if scan is not None and self.keep_scans:
                     self.scans.append(scan.compact())
                 if histogram is not None:
@@ -158,6 +168,7 @@ class LocalizationMetric(Metric):
         counts += [0 if flags is None else int(flags.sum()) for flags in correct]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixel_hist += torch.from_numpy(pixels).to(self.device)
+        self.saliency += torch.from_numpy(saliency).to(self.device)
         self.counts += torch.tensor(counts, device=self.device)
 
     def _histogram(
@@ -181,8 +192,10 @@ class LocalizationMetric(Metric):
     def compute(self) -> LocalizationCounts:
         """Return the counts of all processes."""
         images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
-        hits, pixels = self.hits.cpu().numpy(), self.pixel_hist.cpu().numpy()
-        return LocalizationCounts(self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels)
+        hits, pixels, saliency = (state.cpu().numpy() for state in (self.hits, self.pixel_hist, self.saliency))
+        return LocalizationCounts(
+            self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels, saliency
+        )
 
 
 def _scan(score_map: np.ndarray, boxes: Int[np.ndarray, "_ 4"] | None, name: str) -> ThresholdScan | None:
@@ -191,6 +204,13 @@ def _scan(score_map: np.ndarray, boxes: Int[np.ndarray, "_ 4"] | None, name: str
         check_map(score_map, name)
         return None
     return scan_thresholds(score_map, boxes, name)
+
+
+def _saliency(score_map: np.ndarray, boxes: Int[np.ndarray, "_ 4"] | None) -> Int[np.ndarray, "2"]:
+    """Return the saliency measures of an image in units of `SALIENCY_UNIT`; zeros without boxes."""
+    if boxes is None or not len(boxes):
+        return np.zeros(len(SALIENCY), np.int64)
+    return np.array([round(measure(score_map, boxes) / SALIENCY_UNIT) for measure in SALIENCY.values()], np.int64)
 
 
 def _as_arrays(score_maps: Tensor | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -205,9 +225,9 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for GT-known, for the localization errors and
     max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70. Names that end in `_oracle` use `test`'s own best
-    thresholds. Without `val` there are only the latter. What cannot be known is left out: box metrics without boxes,
-    classification and top-1 / top-5 localization errors without predicted classes, PxAP and the masks' IoU and F1 without masks.
-    Where val has masks and no boxes, `threshold` is the best for their IoU.
+    thresholds. Without `val` there are only the latter. PxAP and the saliency measures have no threshold. What cannot be known
+    is left out: box metrics without boxes, classification and top-1 / top-5 localization errors without predicted classes, PxAP
+    and the masks' IoU and F1 without masks. Where val has masks and no boxes, `threshold` is the best for their IoU.
     """
     out = {"num_images": float(test.num_images), "num_boxed": float(test.num_boxed)}
     right = {1: (test.num_classified, test.top1), 5: (test.num_top5, test.top5)}
@@ -215,6 +235,9 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
     out |= {f"cls_top{k}_error": 100 - 100 * right[k][1] / test.num_images for k in known}
     if test.pixel_hist.any():
         out["pxap"] = pixel_average_precision(test.pixel_hist)
+    if test.num_boxed:
+        fractions = test.saliency * SALIENCY_UNIT / test.num_boxed
+        out |= {name: 100 * float(fraction) for name, fraction in zip(SALIENCY, fractions, strict=True)}
     for suffix, chooser in (("", val), ("_oracle", test)):
         if chooser is None or not test.is_measured or not chooser.is_measured:
             continue
