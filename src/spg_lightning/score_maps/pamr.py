@@ -83,7 +83,7 @@ def affinity(rgb: Float[Tensor, "B C H W"], dilations: Sequence[int], scale: flo
     spread = EPSILON + scale * variance.sqrt()
     similarity = rgb.new_empty(len(around), len(rgb), 1, *rgb.shape[2:])
     for neighbour, out in zip(around, similarity, strict=True):
-        first, *others = torch.sub(neighbour, rgb, out=difference).abs_().div_(spread).split(1, dim=1)
+        first, *others = torch.sub(neighbour, rgb, out=difference).abs_().div_(spread).chunk(rgb.shape[1], dim=1)
         out.copy_(first)
         for channel in others:  # a mean over the channel axis takes torch several times as long
             out += channel
