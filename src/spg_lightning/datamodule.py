@@ -16,7 +16,7 @@ from spg_lightning.data.device_augmentation import cut_windows
 from spg_lightning.data.images import Batch, ImageDataset, ImageFiles, Source, collate
 from spg_lightning.data.records import Records, Splits, stratified_holdout
 from spg_lightning.data.samplers import ProcessSampler, SeededSampler, collate_nonempty, worker_init_fn
-from spg_lightning.data.seed_maps import SeedMaps
+from spg_lightning.data.seed_maps import SeedMasks
 from spg_lightning.data.shards.shards import ShardedImages, Shards
 from spg_lightning.data.transforms import (
     Windows,
@@ -95,7 +95,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.merge_classes = merge_classes
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training images
-        self.seeds: SeedMaps | None = None  # of the training images, for seeded guidance
+        self.seeds: SeedMasks | None = None  # of the training images, for seeded guidance
         self.pseudo_boxes = ""  # the score map whose boxes stand in for ground truth on val
         self.begin = (0, 0)
 

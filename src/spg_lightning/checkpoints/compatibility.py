@@ -14,6 +14,7 @@ IGNORED_KEYS = (
 # the keys of trainer and callbacks that do
 CHECKED_KEYS = (
     "callbacks.ema",
+    "callbacks.few_shot",
     *(
         f"trainer.{name}"
         for name in (

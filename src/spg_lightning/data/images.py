@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from spg_lightning.data.decode import read_image
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
-from spg_lightning.data.seed_maps import SeedMaps
+from spg_lightning.data.seed_maps import SeedMasks
 from spg_lightning.data.transforms import Window, seed_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import scale_boxes
@@ -117,7 +117,7 @@ class ImageDataset(Dataset):
         source: Source | None = None,
         windows: Callable[[int | None], Window] | None = None,
         frame: tuple[int, int] | None = None,
-        seeds: SeedMaps | None = None,
+        seeds: SeedMasks | None = None,
     ) -> None:
         if on_corrupt_image not in ON_CORRUPT_IMAGE:
             raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose skip or error")

@@ -1,6 +1,7 @@
 """Seed masks of the training images: which stored map an epoch uses, and where it is foreground or background."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -9,6 +10,14 @@ from jaxtyping import Int8, UInt8
 from spg_lightning.data.stored_maps import LEVELS
 
 FOREGROUND, BACKGROUND, IGNORED = 1, 0, -1  # as in masks of evaluation
+
+
+class SeedMasks(Protocol):
+    """Where the training images get their seed masks from."""
+
+    def mask(self, index: int, size: tuple[int, int], epoch: int) -> Int8[np.ndarray, "Y X"]:
+        """Return the ternary mask of a training image, `size` wide and high."""
+        ...
 
 
 class SeedMaps:
