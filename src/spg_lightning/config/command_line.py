@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -103,7 +105,7 @@ def _make_folder(word: str) -> None:
 
 def _run_locked_sweep(sweep: Sweep) -> int:
     # the records, not the sweep's folder: a sweep over nothing shares that with its only job
-    with output_dir_lock(sweep.records):
+    with output_dir_lock(sweep.records.folder):
         return _run_sweep(sweep)
 
 
@@ -120,7 +122,8 @@ def _run_sweep(sweep: Sweep) -> int:
         raise KeyboardInterrupt
 
     sys.argv[1:] = sweep.arguments
-    sweep.begin()
+    sweep.records.clear()
+    Plugins.instance().register(DevicesLauncher)  # in an editable installation Hydra does not find it
     previous = os.environ.get("HYDRA_FULL_ERROR")
     handlers = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of exiting
@@ -133,7 +136,8 @@ def _run_sweep(sweep: Sweep) -> int:
     except Exception as error:
         code = 1
         # if all jobs failed, their errors say more than the sweeper's
-        if not sweep.jobs() or any(job.status != "failed" for job in sweep.jobs()):
+        jobs = sweep.records.all()
+        if not jobs or any(job.status != "failed" for job in jobs):
             _print_error(error, sweep.debug)
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")

@@ -4,7 +4,6 @@ The folder follows from the command alone, so that the same command finds its fi
 """
 
 import csv
-import json
 import re
 import sys
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from spg_lightning.config.job_records import Job, JobRecords
 from spg_lightning.errors import UserError
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS
 from spg_lightning.utils.distributed import torchrun_world_size
@@ -24,18 +24,6 @@ NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
 MULTIRUN = ("-m", "--multirun")
 # overrides that choose where and how jobs run, not which
 IGNORED_IN_NAME = ("sweep", *NON_IDENTITY_KEYS)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep: number, name, folder, status (`trained`, `skipped` or `failed`), objective and error."""
-
-    number: int
-    name: str
-    folder: str
-    status: str
-    objective: float | None
-    error: str
 
 
 @dataclass(frozen=True)
@@ -54,29 +42,14 @@ class Sweep:
     arguments: list[str]
     debug: bool
 
-    def begin(self) -> None:
-        """Delete the records of an earlier call."""
-        self.records.mkdir(parents=True, exist_ok=True)
-        for file in self.records.glob("[!.]*"):  # not the lock
-            file.unlink()
-
     @property
-    def records(self) -> Path:
-        """Folder of the jobs' records, which may come from any process or machine."""
-        return self.folder / ".jobs"
-
-    def record(self, job: Job) -> None:
-        """Write the record of a job."""
-        (self.records / f"{job.number}.json").write_text(json.dumps(asdict(job)) + "\n")
-
-    def jobs(self) -> list[Job]:
-        """Return the records of the jobs, in order."""
-        found = [Job(**json.loads(file.read_text())) for file in self.records.glob("*.json")]
-        return sorted(found, key=lambda job: job.number)
+    def records(self) -> JobRecords:
+        """The records of its jobs."""
+        return JobRecords.of_sweep(self.folder)
 
     def conclude(self) -> int:
         """Write sweep.csv, print a summary and the failed jobs; return the exit code."""
-        jobs = self.jobs()
+        jobs = self.records.all()
         with (self.folder / "sweep.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(Job.__dataclass_fields__))
             writer.writeheader()
@@ -86,12 +59,13 @@ class Sweep:
         if failed:
             print_status("failed; the same command tries again:")
         for job in failed:
-            print_status(f"  {job.name}: {job.error}")
+            log = self.records.log(job.number)
+            print_status(f"  {job.name}: {job.error}{f'; log: {log}' if log.is_file() else ''}")
         return 1 if failed else 0
 
     def stopped(self) -> str:
         """Return the line that ends an interrupted sweep."""
-        return f"sweep stopped by hand after {self._counts(self.jobs())}; the same command continues in {self.folder}"
+        return f"sweep stopped by hand after {self._counts(self.records.all())}; the same command continues in {self.folder}"
 
     def _counts(self, jobs: list[Job]) -> str:
         count = {status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "failed")}

@@ -16,8 +16,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from spg_lightning.config.job_records import Job
 from spg_lightning.config.search_path import search_path_override
-from spg_lightning.config.sweep import Job, Sweep, hydra_quote, print_status
+from spg_lightning.config.sweep import Sweep, hydra_quote, print_status
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 from spg_lightning.utils.distributed import is_global_zero
@@ -45,16 +46,15 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
             words = [str(word) for word in overrides]
             if sweep.command == "train" and run_dir.is_used and cfg.resume is None and not cfg.overwrite:
                 words.append("resume=auto")  # an unfinished job of an earlier call
-            _run(sweep, words, run_dir.path, sweep.records / f"{number}.error")
+            _run(sweep, words, run_dir.path, sweep.records.error(number))
         objective = objective_of(run_dir, cfg)
     except UserError as mistake:
         status, error = "failed", str(mistake)
     if is_global_zero():  # of the processes that a cluster started for this job
-        sweep.record(Job(number, name, str(run_dir.path), status, objective, error))
-        if status == "skipped":
-            print_status(f"{name}: finished before, skipped ({run_dir.path})")
-        elif status == "failed":
-            print_status(f"{name}: failed ({error}); the sweep continues")
+        record = Job(number, name, str(run_dir.path), status, objective, error)
+        sweep.records.write(record)
+        if status != "trained":
+            print_status(record.outcome)
     return objective
 
 
