@@ -21,6 +21,7 @@ from spg_lightning.config.command_line import run_command
 from spg_lightning.config.sweep import hydra_quote
 from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
+from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.run_dir import RunDir
@@ -115,7 +116,8 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         _fast_forward(state, trainer, data)
     if is_global_zero():
         claim_output_dir(run_dir, state)
-        OmegaConf.save(OmegaConf.create(config), run_dir.config)
+        with atomically(run_dir.config, "w") as file:  # a sweep's table reads it meanwhile
+            OmegaConf.save(OmegaConf.create(config), file)
     _log_summary(cfg, data, run_dir)
     with _closing_loggers(trainer, config):
         trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from spg_lightning import UserError, compose
 from spg_lightning.config import sweep as sweeps
@@ -93,33 +92,6 @@ def test_the_objective_is_a_number_of_metrics_json(tiny_run):
 
 
 # --- jobs, pretended --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pretend(monkeypatch):
-    """Put a function of a job's config in the place of its process; return the configs that were run."""
-    ran, asked = [], []
-    is_complete = jobs.is_complete
-
-    def look(folder, cfg):
-        asked.append(cfg)
-        return is_complete(folder, cfg)
-
-    monkeypatch.setattr(jobs, "is_complete", look)
-
-    def install(function):
-        def run(sweep, overrides, folder, error_file):
-            cfg = asked[-1]
-            ran.append(cfg)
-            value = function(cfg)
-            OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-            (folder / "metrics.json").write_text(json.dumps({"val/gt_known_error": value}))
-            (folder / "provenance.json").write_text("{}")
-
-        monkeypatch.setattr(jobs, "_run", run)
-        return ran
-
-    return install
 
 
 def no_seed_1(cfg):

@@ -17,10 +17,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from spg_lightning.config.command_help import register_help_resolver
 from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, quote_existing_paths
 from spg_lightning.config.search_path import set_user_search_path

@@ -82,7 +82,9 @@ def devices_of(asked: str | int | Sequence[str | int], on_cpu: bool) -> list[str
     if not isinstance(asked, str | int):
         devices = [str(device) for device in asked]
         if len(set(devices)) < len(devices):
-            raise UserError(f"hydra.launcher.devices={devices} names one twice; jobs_per_device sets how many jobs share it")
+            raise UserError(
+                f"hydra.launcher.devices={devices} names one twice; jobs_per_device sets how many jobs share it"
+            )
         return devices
     gpus = [] if on_cpu else visible_gpus()
     if asked == "auto":

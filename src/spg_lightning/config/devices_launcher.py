@@ -58,7 +58,7 @@ def launch(
         job_overrides: of each job.
         first_number: of the first job.
     """
-    setup_globals()  # type: ignore[no-untyped-call]
+    setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     jobs = (
         _compose_job(hydra_context, task_function, config, number, overrides)

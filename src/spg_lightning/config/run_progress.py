@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.utils.run_dir import RunDir
 
@@ -30,14 +30,16 @@ class RunProgress:
 
 def run_progress(run_dir: RunDir) -> RunProgress | None:
     """Return the progress of a run, None before its first logged step, or without `logger=csv`."""
-    if not run_dir.log.is_file() or not run_dir.config.is_file():
+    try:
+        with run_dir.log.open(newline="") as file:
+            rows = list(csv.DictReader(line for line in file if line.endswith("\n")))  # not one that is half written
+        trainer = OmegaConf.load(run_dir.config).trainer
+    except FileNotFoundError:
         return None
-    with run_dir.log.open(newline="") as file:
-        rows = list(csv.DictReader(line for line in file if line.endswith("\n")))  # not one that is half written
     logged = [row for row in rows if row.get(f"{LOSS}total")]
     if not logged:
         return None
-    last, steps = logged[-1], _num_steps(run_dir, rows)
+    last, steps = logged[-1], _num_steps(trainer, rows)
     step = int(last["step"]) + 1
     losses = {key.removeprefix(LOSS): float(value) for key, value in last.items() if key.startswith(LOSS) and value}
     seconds = [float(row["train/step_seconds"]) for row in logged if row.get("train/step_seconds")]
@@ -45,8 +47,7 @@ def run_progress(run_dir: RunDir) -> RunProgress | None:
     return RunProgress(step, steps, losses, left)
 
 
-def _num_steps(run_dir: RunDir, rows: list[dict[str, str]]) -> int | None:
-    trainer = OmegaConf.load(run_dir.config).trainer
+def _num_steps(trainer: DictConfig, rows: list[dict[str, str]]) -> int | None:
     limits = [int(trainer.max_steps)] if trainer.max_steps > 0 else []
     validated = next((row for row in rows if row.get("val/objective")), None)
     if validated is not None and trainer.max_epochs:  # at the end of an epoch

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spg_lightning.config.device_slots import Slot
+from spg_lightning.utils.signals import SIGNALS
 
 REFRESH_S = 1.0
+HELD_SIGNALS = (*SIGNALS, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,7 @@ class _Worker:
     process: BaseProcess
 
 
-def run_in_slots(
-    jobs: Iterable[SlotJob], slots: Sequence[Slot], monitor: Monitor, stop_timeout_s: float
-) -> list[Any]:
+def run_in_slots(jobs: Iterable[SlotJob], slots: Sequence[Slot], monitor: Monitor, stop_timeout_s: float) -> list[Any]:
     """Run each job in a forked process, on the least busy devices with a free slot.
 
     An interruption reaches all processes as SIGINT, and is raised once they have ended.
@@ -86,18 +86,19 @@ def run_in_slots(
             while following and free:
                 slot = max(free, key=lambda slot: sum(other.devices == slot.devices for other in free))
                 free.remove(slot)
-                receiver, worker = _start(*following, slot)
-                running[receiver] = worker
+                with _signals_held():
+                    receiver, worker = _start(*following, slot)
+                    running[receiver] = worker
                 monitor.started(worker.job, slot)
                 following = next(waiting, None)
-            for receiver in wait(list(running), REFRESH_S):
-                assert isinstance(receiver, Connection)
-                worker = running[receiver]
+            for ready in wait(list(running), REFRESH_S):
+                assert isinstance(ready, Connection)
+                worker = running[ready]
                 results[worker.index] = None
-                with suppress(EOFError), receiver:
-                    results[worker.index] = receiver.recv()
+                with suppress(EOFError), ready:
+                    results[worker.index] = ready.recv()
                 worker.process.join()
-                del running[receiver]
+                del running[ready]
                 free.append(worker.slot)
                 monitor.ended(worker.job, worker.job.conclude(worker.process.exitcode or 0))
             monitor.refresh()
@@ -106,6 +107,16 @@ def run_in_slots(
         _stop([worker.process for worker in running.values()], stop_timeout_s)
         raise
     return [results[index] for index in sorted(results)]
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold interruptions until the block ends. Python loses those that arrive while it forks."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _start(index: int, job: SlotJob, slot: Slot) -> tuple[Connection, _Worker]:
@@ -126,6 +137,7 @@ def _work(job: SlotJob, slot: Slot, sender: Connection) -> None:
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not those of a live table
     slot.occupy()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
         sender.send(job.run())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -27,7 +28,7 @@ class SweepMonitor:
         self._count, self._num_ended = count, 0
         self._console = console
         self._live: Live | None = None
-        self._running: dict[str, tuple[SlotJob, Slot, float]] = {}  # by name, with the start in seconds
+        self._running: dict[Path, tuple[SlotJob, Slot, float]] = {}  # by log file, with the start in seconds
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -41,13 +42,13 @@ class SweepMonitor:
 
     def started(self, job: SlotJob, slot: Slot) -> None:
         """Note the start of a job."""
-        self._running[job.name] = job, slot, time.monotonic()
+        self._running[job.log] = job, slot, time.monotonic()
         if self._live is None:
             self._print(f"{job.name}: on {slot}, log: {job.log}")
 
     def ended(self, job: SlotJob, outcome: str) -> None:
         """Print the outcome of a job."""
-        _, slot, start = self._running.pop(job.name)
+        _, slot, start = self._running.pop(job.log)
         self._num_ended += 1
         took = duration(time.monotonic() - start)
         self._print(f"{outcome} [{self._num_ended} of {self._count}; {took} on {slot}]")
