@@ -102,16 +102,6 @@ def test_rows_equal_the_localizers(tiny_run, cli, tmp_path):
     assert not (tmp_path / "out" / "coco_results.json").exists()
 
 
-def test_a_collapsed_model_is_told(tiny_run, cli, tmp_path):
-    result, data = tiny_run
-    outcome, rows = predict(cli, result, data / "images", tmp_path / "out", "score_map=b1", "threshold=0", "top_k=1")
-    wide = sum((r["box"]["x1"] - r["box"]["x0"]) * (r["box"]["y1"] - r["box"]["y0"]) > 0.9 * 60 * 40 for r in rows)
-    assert wide > 12
-    assert f"{wide} of 24 boxes cover more than 90% of their image" in " ".join(outcome.err.split())
-    outcome, _ = predict(cli, result, data / "images", tmp_path / "high", "score_map=b1", "threshold=0.9")
-    assert "cover more than" not in outcome.err
-
-
 def test_masks_regions_and_light_overlays(tiny_run, cli, tmp_path):
     result, data = tiny_run
     words = ("masks=png", "overlays=jpg", "max_side=30", "regions=all", "min_area=0", "score_map=b1", "threshold=0.6")

@@ -73,8 +73,6 @@ def predict(cfg: DictConfig) -> Predictions:
         count = write_predictions(predictions)
         _write_annotations(cfg, predictions, localizer)
         _write_page(cfg, predictions, localizer)
-        if warning := _collapse(predictions):
-            log.warning("%s", warning)
         log.info("%d of %d images, %d rows -> %s", len(paths) - failed, len(paths), count, folder)
     return predictions
 
@@ -219,18 +217,6 @@ def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0))
-
-
-def _collapse(predictions: Predictions) -> str:
-    """Return the signs that the model has collapsed."""
-    from spg_lightning.localization.collapse import box_collapse, class_collapse
-
-    areas, classes = [], []
-    for row in predictions.rows:
-        first = row.objects[0]
-        areas.append((first.box[2] - first.box[0]) * (first.box[3] - first.box[1]) / (first.width * first.height))
-        classes.append(first.class_name)
-    return "; ".join(filter(None, (box_collapse(areas), class_collapse(classes, has_several=False))))
 
 
 def _write_annotations(cfg: DictConfig, predictions: Predictions, localizer: Localizer) -> None:

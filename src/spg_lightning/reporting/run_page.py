@@ -2,8 +2,7 @@
 
 import base64
 import csv
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -18,7 +17,6 @@ from PIL import Image
 
 from spg_lightning.data.records import Records
 from spg_lightning.evaluation.results import Evaluation, ImageResult
-from spg_lightning.localization.collapse import box_collapse, class_collapse
 from spg_lightning.localization.metrics import CURVES
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
@@ -27,7 +25,6 @@ from spg_lightning.reporting.samples import evenly_spaced_indices
 from spg_lightning.reporting.tables import print_evaluation, result_table, write_score_map_table
 from spg_lightning.utils.provenance import write_json
 
-log = logging.getLogger(__name__)
 HEIGHT = 200  # pixels of an image on the page
 
 
@@ -79,15 +76,6 @@ def write_evaluation(
     write_json(path, evaluation.metrics)
     write_json(_sibling(path, "provenance.json"), provenance)  # last: it marks a finished run
     print_evaluation(evaluation, title)
-    for warning in _collapse(evaluation.images, records):
-        log.warning("%s", warning)
-
-
-def _collapse(results: Sequence[ImageResult], records: Records) -> list[str]:
-    """Return the signs of a collapsed model."""
-    areas = [(r.box[2] - r.box[0]) * (r.box[3] - r.box[1]) / float(np.prod(records.sizes[r.index])) for r in results]
-    found = box_collapse(areas), class_collapse([r.predicted for r in results], len({r.label for r in results}) > 1)
-    return [text for text in found if text]
 
 
 def _sibling(path: Path, name: str) -> Path:

@@ -34,7 +34,6 @@ ORACLE_COLUMNS = {
     "mask_iou_oracle": "mask\nIoU",
     "threshold_oracle": "thres-\nhold",
 }
-FEW_CHOOSERS = 20  # images with boxes
 FLOORS = {"training_free": "training-free", "center": "centred box", "whole": "whole image"}
 
 
@@ -75,7 +74,7 @@ def result_table(evaluation: Evaluation) -> ResultTable:
             cells = ["" if value is None else _cell(value, key) for key, value in found.items()]
             rows.append(TableRow("floor", [title, *cells]))
     return ResultTable(
-        _lead(evaluation),
+        _lead(numbers, evaluation.crops),
         ["test" if has_val else "", *columns.values()],
         rows,
         _note(evaluation, bool(columns)),
@@ -88,14 +87,11 @@ def _cell(value: float | None, key: str) -> str:
     return f"{value:.3f}" if key.startswith("threshold") else f"{value:.1f}"
 
 
-def _lead(evaluation: Evaluation) -> str:
-    numbers, crops = evaluation.per_map[evaluation.score_map], evaluation.crops
+def _lead(numbers: dict[str, float], crops: int | None) -> str:
     errors = {k: numbers[f"test/cls_top{k}_error"] for k in (1, 5) if f"test/cls_top{k}_error" in numbers}
     listed = ", ".join(f"top-{k} {error:.1f} %" for k, error in errors.items())
     over = f" (class scores: mean over {crops} crops of an image)" if crops and errors else ""
-    counts = evaluation.curves["test"][evaluation.score_map]
-    scored = f", {counts.num_boxed} of them with boxes" if 0 < counts.num_boxed < counts.num_images else ""
-    return f"{f'Classification error: {listed} of ' if errors else ''}{counts.num_images} images{over}{scored}."
+    return f"{f'Classification error: {listed} of ' if errors else ''}{numbers['test/num_images']:.0f} images{over}."
 
 
 def _note(evaluation: Evaluation, is_measured: bool) -> str:
@@ -109,7 +105,7 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
         has_choice = len(val) > 1 and localization_error(val[evaluation.score_map]) is not None
         chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
         if chosen:
-            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{_choosers(evaluation)}.")
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{_pseudo(evaluation)}.")
         if not has_threshold:
             missing = "Test" if val[evaluation.score_map].num_boxed else "Val"
             note.append(f"{missing} has no boxes: {_drawn_threshold(evaluation)}")
@@ -118,17 +114,6 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
     elif has_oracle:
         note.append("Oracle: the threshold of each column is chosen on these images themselves, as papers do.")
     return " ".join(note)
-
-
-def _choosers(evaluation: Evaluation) -> str:
-    """Say how many val images chose, and so when they are too few."""
-    if evaluation.pseudo_boxes:
-        return _pseudo(evaluation)
-    count = evaluation.curves["val"][evaluation.score_map].num_boxed
-    if not count:
-        return ""
-    few = ", which are too few to rely on: others may choose another threshold" if count < FEW_CHOOSERS else ""
-    return f" by {count} image{'s' * (count > 1)} with boxes{few}"
 
 
 def _drawn_threshold(evaluation: Evaluation) -> str:
