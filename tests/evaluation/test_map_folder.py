@@ -3,6 +3,7 @@
 import csv
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,8 @@ from spg_lightning.localization import LocalizationMetric, scan_thresholds, summ
 from tests.conftest import SHARED
 from tests.trees import replace_line, write_maps
 
+IDS = [f"birds/photo_{i:02d}.jpg" for i in range(40)]
+
 
 @pytest.fixture
 def tree(tmp_path):
@@ -26,7 +29,7 @@ def words(tree, *more):
 
 
 def test_metrics_tables_and_page(cli, tree):
-    done = cli("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"))
+    done = cli("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"), "map_size=own")
     assert done.code == 0, done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert metrics["test/num_images"] == 40
@@ -57,7 +60,7 @@ def test_metrics_tables_and_page(cli, tree):
 def test_any_workers_and_chunks_count_the_same(tree):
     records = read_benchmark(tree / "metadata")
     maps = MapSet(records, find_maps(tree / "maps", records.images), None)
-    one, four = (count_maps(maps, 100, workers, "") for workers in (1, 4))
+    one, four = (count_maps(maps, 100, workers, "", None) for workers in (1, 4))
     assert np.array_equal(one.curves.hits, four.curves.hits)
     assert summarize(one.curves, one.curves) == summarize(four.curves, four.curves)
     assert sorted(one.scans) == sorted(four.scans) == list(range(40))
@@ -95,13 +98,16 @@ def test_the_benchmarks_own_numbers(cli, tmp_path):
     for name, score_map in np.load(folder / "score_maps.npz").items():
         np.save(tmp_path / name.replace(".jpg", ".npy"), score_map)
     expected = json.loads((folder / "expected_boxes.json").read_text())["step=0.001,contours=all"]
-    assert cli("evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata", f"output={tmp_path}/a.json").code == 0
+    done = cli(
+        "evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata", f"output={tmp_path}/a.json", "map_size=own"
+    )
+    assert done.code == 0
     metrics = json.loads((tmp_path / "a.json").read_text())
     for iou, accuracy in expected["max_box_acc"].items():
         assert metrics[f"test/max_box_acc_iou{iou}_oracle"] == accuracy
     done = cli(
         "evaluate", f"maps={tmp_path}", f"metadata={folder}/metadata_masks", f"masks={folder}/masks",
-        f"output={tmp_path}/b.json",
+        f"output={tmp_path}/b.json", "map_size=own",
     )  # fmt: skip
     assert done.code == 0
     pxap = json.loads((folder / "expected_pxap.json").read_text())["pxap"]
@@ -319,6 +325,60 @@ def test_a_constant_map_is_legal(cli, tmp_path):
     # the whole map at every threshold below its value's share: a level above a constant map holds nothing
     rows = list(csv.DictReader((tree / "out" / "scores_images.csv").open()))
     assert {(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows} == {("0.0", "0.0", "128.0", "96.0")}
+
+
+def resize_maps(tree, size, interpolation):
+    for path in (tree / "maps").rglob("*.npy"):
+        np.save(path, cv2.resize(np.load(path), size, interpolation=interpolation))
+
+
+def ious(tree):
+    return [row["iou"] for row in csv.DictReader((tree / "out/scores_images.csv").open())]
+
+
+def test_coarse_maps_are_compared_in_the_common_frame(cli, tree):
+    """The true boxes are not rounded to the seven cells of the maps, unless asked for, and then a warning says so."""
+    resize_maps(tree, (7, 7), cv2.INTER_AREA)
+    found = {}
+    for size in (224, "own"):
+        done = cli("evaluate", *words(tree), f"map_size={size}")
+        assert done.code == 0, done.err
+        found[size] = ious(tree)
+        assert json.loads((tree / "out/scores_provenance.json").read_text())["map_size"] == size
+        side = 224 if size == 224 else 7
+        assert f"Compared at {side} x {side} pixels." in " ".join(done.out.split())
+        assert ("40 of 40 images are rounded to a grid below 56 x 56 pixels (the first: 7 x 7)" in done.err) is (
+            size == "own"
+        )
+    resize_maps(tree, (224, 224), cv2.INTER_LINEAR)
+    assert cli("evaluate", *words(tree), "map_size=own").code == 0
+    assert ious(tree) == found[224]
+    assert found[224] != found["own"]
+    assert "map_size=0: choose a whole number, 1 or more, or own" in cli("evaluate", *words(tree), "map_size=0").line
+
+
+def test_maps_without_content_and_of_mixed_sizes_are_counted(cli, tree):
+    clean = cli("evaluate", *words(tree))
+    assert "constant" not in clean.err
+    assert "maps of" not in clean.err
+    for i, value in enumerate((0, 0, 0.4)):
+        np.save(tree / f"maps/birds/photo_{i:02d}.npy", np.full((48, 64), value, np.float32))
+    np.save(tree / "maps/birds/photo_09.npy", np.eye(7, dtype=np.float32))
+    done = cli("evaluate", *words(tree))
+    assert done.code == 0, done.err
+    assert "3 of 40 maps are constant (2 all zero), first photo_00.npy" in done.err
+    assert "maps of 2 sizes (39 of 64 x 48, 1 of 7 x 7)" in done.err
+
+
+def test_maps_of_the_size_of_their_images_are_no_mixture(cli, tmp_path):
+    tree = write_maps(tmp_path, count=3)
+    for i, size in enumerate(((128, 96), (96, 128), (100, 100))):
+        path = tree / f"maps/birds/photo_{i:02d}.npy"
+        np.save(path, cv2.resize(np.load(path), size))
+        replace_line(tree / "metadata/image_sizes.txt", IDS[i], f"{IDS[i]},{size[0]},{size[1]}")
+    done = cli("evaluate", *words(tree), "map_size=own")
+    assert "sizes" not in done.err
+    assert "Compared at the own size of each map." in " ".join(done.out.split())
 
 
 def test_neither_or_both(cli, tree):

@@ -81,6 +81,7 @@ RULES: dict[str, Rule] = {
     "num_workers": _one_of_or(("auto",), COUNT),
     "num_thresholds": POSITIVE,
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
+    "map_size": _one_of_or(("own",), POSITIVE),
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
     "max_side": _one_of_or((None,), POSITIVE),

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from jaxtyping import Float
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -19,13 +21,15 @@ from spg_lightning.data.predictions import read_predictions
 from spg_lightning.data.readers.benchmark_metadata import read_benchmark
 from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
+from spg_lightning.evaluation.map_checks import MapFacts, warn_of_maps
 from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results
 from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
-from spg_lightning.localization.threshold_scan import ThresholdScan, scale_boxes
+from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, scale_boxes
 from spg_lightning.reporting.run_page import Picture, write_evaluation
 from spg_lightning.utils.provenance import provenance
 
 CHUNK = 32  # images a task
+OWN = "own"  # the map_size that keeps each map's own
 TOP = 5  # the k of top-k, as LocalizationMetric counts it
 
 
@@ -40,10 +44,11 @@ class MapSet:
 
 @dataclass(frozen=True)
 class Counted:
-    """The result of a set of maps: counts, scans (with boxes), width and height of each map."""
+    """The result of a set of maps: counts, scans (with boxes), each map as stored, and the width and height it is compared in."""
 
     curves: LocalizationCounts
     scans: dict[int, ThresholdScan]
+    stored: list[MapFacts]
     frames: dict[int, tuple[int, int]]
 
 
@@ -65,8 +70,13 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
             raise UserError(f"val.metadata={cfg.val.metadata} has no boxes to choose the threshold on; leave val. out")
     elif lone := [key for key, value in cfg.val.items() if value is not None]:
         raise UserError(f"val.{lone[0]}= is given without val.maps=; give the maps of val, too")
-    val = None if val_set is None else count_maps(val_set, cfg.num_thresholds, cfg.num_workers, "val")
-    test = count_maps(test_set, cfg.num_thresholds, cfg.num_workers, "test" if val else "maps")
+    side = None if cfg.map_size == OWN else cfg.map_size
+    val = None if val_set is None else count_maps(val_set, cfg.num_thresholds, cfg.num_workers, "val", side)
+    test = count_maps(test_set, cfg.num_thresholds, cfg.num_workers, "test" if val else "maps", side)
+    for key, maps, counted in ((f"maps={cfg.maps}", test_set, test), (f"val.maps={cfg.val.maps}", val_set, val)):
+        if maps is not None and counted is not None:
+            sizes = [_size(maps.records, i) for i in range(len(maps.files))]
+            warn_of_maps(counted.stored, maps.files, sizes, [*counted.frames.values()], key)
 
     if test_set.records.masks and not test.curves.pixel_hist[1].any():
         raise UserError(
@@ -85,7 +95,7 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
         first = (test_set.predictions[image][0] for image in records.images)
         predicted = {i: names[k] if k < len(names) else str(k) for i, k in enumerate(first)}
     results = image_results(records, test.scans, predicted, test.frames, found.threshold)
-    evaluation = replace(found, images=results)
+    evaluation = replace(found, images=results, frame=frame if len({*test.frames.values()}) == 1 else None)
 
     def picture(index: int) -> Picture:
         try:
@@ -96,12 +106,12 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
             ) from error
         return Picture(read_map(test_set.files[index]), photo)
 
-    facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata))
+    facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata), map_size=cfg.map_size)
     write_evaluation(output, evaluation, facts, str(cfg.maps), records, picture, cfg.report_images)
     return evaluation
 
 
-def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> Counted:
+def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str, side: int | None) -> Counted:
     """Scan all maps of a set, in several threads (the scan releases Python's lock).
 
     Args:
@@ -109,6 +119,7 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> C
         num_thresholds: see `LocalizationMetric`.
         workers: threads; 0 takes one a core.
         title: of the progress bar.
+        side: of the square that maps are resized to, in pixels; None: each map's own size.
 
     Raises:
         UserError: a map or mask that is none; the first in the order of the images.
@@ -117,6 +128,7 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> C
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     total: LocalizationMetric | None = None
     scans: dict[int, ThresholdScan] = {}
+    stored: list[MapFacts] = []
     all_frames: dict[int, tuple[int, int]] = {}
     threads = workers or os.cpu_count() or 1
     bar = Progress(TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
@@ -124,14 +136,15 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> C
     try:
         with bar:
             task = bar.add_task(title, total=count)
-            for chunk, (metric, frames) in zip(
-                chunks, pool.map(lambda c: _count_chunk(maps, num_thresholds, c), chunks), strict=True
+            for chunk, (metric, facts, frames) in zip(
+                chunks, pool.map(lambda c: _count_chunk(maps, num_thresholds, side, c), chunks), strict=True
             ):
                 # sums of integers: the same in any order and any chunks
                 if total is None:
                     total = metric
                 else:
                     total.merge_state(metric)
+                stored += facts
                 all_frames |= dict(zip(chunk, frames, strict=True))
                 if metric.scans:
                     scans |= dict(zip(chunk, metric.scans, strict=True))
@@ -139,26 +152,38 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str) -> C
     finally:
         pool.shutdown(cancel_futures=True)
     assert total is not None  # a set has images
-    return Counted(total.compute(), scans, all_frames)
+    return Counted(total.compute(), scans, stored, all_frames)
 
 
-def _count_chunk(maps: MapSet, num_thresholds: int, chunk: range) -> tuple[LocalizationMetric, list[tuple[int, int]]]:
+def _count_chunk(
+    maps: MapSet, num_thresholds: int, side: int | None, chunk: range
+) -> tuple[LocalizationMetric, list[MapFacts], list[tuple[int, int]]]:
     metric = LocalizationMetric(num_thresholds, keep_scans=True)
-    frames = []
+    stored, frames = [], []
     records = maps.records
     for i in chunk:
         path = maps.files[i]
         score_map = read_map(path)
-        frame = (score_map.shape[-1], score_map.shape[0]) if score_map.ndim == 2 else (0, 0)
+        check_map(score_map, str(path))
+        stored.append(MapFacts.of(score_map))
+        frame = stored[-1].size if side is None else (side, side)
         frames.append(frame)
         has_boxes = len(records.boxes) > 0
         boxes = [scale_boxes(records.boxes_of(i), _size(records, i), frame)] if has_boxes else None
-        masks = None
-        if records.masks and min(frame) > 0:  # invalid maps are refused below
-            masks = [torch.from_numpy(read_ternary_mask(records, i, frame))]
+        masks = [torch.from_numpy(read_ternary_mask(records, i, frame))] if records.masks else None
         top1, top5 = _right(maps, i)
-        metric.update([score_map], boxes, top1, top5, masks, [str(path)])
-    return metric, frames
+        metric.update([_resize(score_map, frame)], boxes, top1, top5, masks, [str(path)])
+    return metric, stored, frames
+
+
+def _resize(score_map: Float[np.ndarray, "y x"], frame: tuple[int, int]) -> Float[np.ndarray, "Y X"]:
+    """Return a map in the frame: bilinear, and the mean of the area where it shrinks."""
+    if score_map.shape == frame[::-1]:
+        return score_map
+    shrinks = score_map.shape[1] > frame[0] and score_map.shape[0] > frame[1]
+    resized = cv2.resize(score_map, frame, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # rounding must not leave the map's range: a constant map stays constant, and 1 stays the highest value
+    return np.clip(resized, score_map.min(), score_map.max())
 
 
 def _right(maps: MapSet, index: int) -> tuple[Tensor | None, Tensor | None]:

@@ -51,6 +51,7 @@ class Evaluation:
         per_map: score map -> "<split>/<name>" -> number.
         naive_baselines: "test/floor_..." -> number.
         curves: split -> score map -> counts at all thresholds.
+        frame: width and height that boxes are compared in; None: those of each map, which differ.
         images: the chosen map's result for each test image.
         pseudo_boxes: the score map whose boxes stood in for ground truth on val; "" if val has its own, or none.
         crops: over so many crops of a test image the class scores are averaged; None: they are those of the whole image.
@@ -61,6 +62,7 @@ class Evaluation:
     per_map: dict[str, dict[str, float]]
     naive_baselines: dict[str, float]
     curves: dict[str, dict[str, LocalizationCounts]]
+    frame: tuple[int, int] | None
     images: tuple[ImageResult, ...] = ()
     pseudo_boxes: str = ""
     crops: int | None = None
@@ -140,6 +142,7 @@ def compute_evaluation(
         per_map=per_map,
         naive_baselines={f"test/{name}": value for name, value in blind.items()},
         curves={"val": val, "test": test} if val else {"test": test},
+        frame=frame,
     )
 
 

@@ -113,6 +113,8 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
             note.append("Oracle: threshold chosen on test itself.")
     elif has_oracle:
         note.append("Oracle: the threshold of each column is chosen on these images themselves, as papers do.")
+    frame = evaluation.frame
+    note.append(f"Compared at {f'{frame[0]} x {frame[1]} pixels' if frame else 'the own size of each map'}.")
     return " ".join(note)
 
 
