@@ -322,7 +322,10 @@ def _write_results(
         if cfg.gallery_images:
             write_gallery(run_dir.gallery, localizer, data, module.loss, cfg.gallery_images)
         images = {split: len(records) for split, records in data.records.items()}
-        facts = provenance(cfg.seed, started, trainer.strategy.root_device, score_map=score_map, photos=images, **facts)
+        facts = provenance(
+            cfg.seed, started, trainer.strategy.root_device, score_map=score_map, photos=images,
+            pseudo_boxes=evaluation.pseudo_boxes, **facts,
+        )  # fmt: skip
         title = f"{cfg.dataset.name} / {cfg.stem.name} / {cfg.method.name} / seed {cfg.seed}"
         write_evaluation(
             run_dir.metrics, evaluation, facts, title, data.records["test"],

@@ -1,10 +1,12 @@
 """The table: means and spreads against values worked out by hand."""
 
+import json
 from dataclasses import replace
 from math import sqrt
 
 import pytest
 
+from spg_lightning.comparison.captions import table_notes
 from spg_lightning.comparison.compare import compare
 from spg_lightning.comparison.output import print_comparison
 from spg_lightning.comparison.runs import collect
@@ -60,6 +62,20 @@ def test_seeds_that_chose_different_maps(tmp_path):
     variants, _ = group_runs(collect(tmp_path)[0])
     row = summarize(variants, variants[0], "auto", per_map=False)[0]
     assert (row.origin, row.text("gt_known_error")) == ("b1 (2), attention (1)", "33.3 ± 5.8")
+
+
+def test_the_notes_say_how_many_boxes_chose_and_scored(study, tmp_path):
+    """Boxes that a map drew in place of ground truth are not counted among those that chose."""
+    folders = sorted(path.parent for path in (tmp_path / "study").rglob("metrics.json"))
+    for count, folder in enumerate(folders, start=12):
+        numbers = json.loads((folder / "metrics.json").read_text()) | {"val/num_boxed": count, "test/num_boxed": 40}
+        (folder / "metrics.json").write_text(json.dumps(numbers))
+    facts = json.loads((folders[-1] / "provenance.json").read_text()) | {"pseudo_boxes": "feature_pca"}
+    (folders[-1] / "provenance.json").write_text(json.dumps(facts))
+    note = table_notes(compare(tmp_path / "study", None, "gt_known_error", "auto", False))[0]
+    last = 12 + len(folders) - 2
+    assert f"chosen on val by 12 to {last} images with boxes: too few to rely on" in note
+    assert "Scored on 40 images with boxes." in note
 
 
 def test_the_terminal_table_shows_variant_and_count_beside_many_maps(study, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 
 from spg_lightning.evaluation.results import DEFAULT_THRESHOLD, compute_evaluation
 from spg_lightning.localization.metrics import LocalizationMetric
-from spg_lightning.reporting.tables import result_table
+from spg_lightning.reporting.tables import chosen_by, result_table, scored_on
 
 SQUARE = np.array([[2, 2, 6, 6]])
 NONE = np.zeros((0, 4), dtype=np.int64)
@@ -43,5 +43,16 @@ def test_what_val_cannot_tell_is_not_chosen_on_test(caplog, val, score_map, thre
     note = result_table(found).note
     assert ("the val images have no boxes" in caplog.text) is (val is NONE)
     assert ("boxes are drawn at the default threshold 0.2" in note) is (val is NONE)
-    assert ("Map (*) and threshold chosen on val. Oracle: threshold chosen on test itself." in note) is (val is SQUARE)
+    few = "by 4 images with boxes: too few to rely on, give boxes to 20 or more val images"
+    assert (f"Map (*) and threshold chosen on val {few}. Oracle: threshold chosen on test itself." in note) is (
+        val is SQUARE
+    )
+    assert note.endswith("Compared at 10 x 10 pixels. Scored on 4 images with boxes.")
     assert ("chosen on val" in note) is (val is SQUARE)
+
+
+def test_a_table_says_how_many_boxes_chose_and_how_many_scored():
+    assert chosen_by({20, 31}) == " by 20 to 31 images with boxes"
+    assert chosen_by({19, 31}).startswith(" by 19 to 31 images with boxes: too few to rely on")
+    assert scored_on({1}) == " Scored on 1 image with boxes."
+    assert (chosen_by({0}), scored_on(set())) == ("", "")

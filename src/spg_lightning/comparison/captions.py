@@ -1,10 +1,14 @@
 """Put a comparison into words."""
 
+from collections.abc import Sequence
+
 from spg_lightning.comparison.compare import Comparison
 from spg_lightning.comparison.published_results import Published
+from spg_lightning.comparison.runs import Run
 from spg_lightning.comparison.significance import MIN_SEEDS, Difference
 from spg_lightning.comparison.summary import METRICS, Cell, mean_of
 from spg_lightning.comparison.variants import Variant
+from spg_lightning.reporting.tables import chosen_by, scored_on
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -12,9 +16,11 @@ MINUS = "\N{MINUS SIGN}"
 def table_notes(comparison: Comparison) -> list[str]:
     """Explain the numbers of the table."""
     chosen = "Map and threshold" if comparison.score_map == "auto" else "Threshold"
+    runs = [run for variant in comparison.variants for run in variant.runs]
+    by = chosen_by(_num_boxed([run for run in runs if not run.provenance.get("pseudo_boxes")], "val"))
     note = (
         "Test split, percent. Errors: lower is better. MaxBoxAccV2 and PxAP: higher is better. "
-        f"{chosen} chosen on val. Oracle: threshold chosen on test itself, as papers do."
+        f"{chosen} chosen on val{by}. Oracle: threshold chosen on test itself, as papers do.{scored_on(_num_boxed(runs, 'test'))}"
     )
     if comparison.has_several_seeds:
         note += " Mean ± standard deviation over n seeds."
@@ -24,6 +30,10 @@ def table_notes(comparison: Comparison) -> list[str]:
     if comparison.inconsistent:
         notes.append(f"Some runs of one variant have different settings: {'; '.join(comparison.inconsistent)}.")
     return notes
+
+
+def _num_boxed(runs: Sequence[Run], split: str) -> set[float]:
+    return {count for run in runs if (count := run.metric("num_boxed", split=split)) is not None}
 
 
 def comparability_note(comparison: Comparison) -> str:

@@ -1,6 +1,7 @@
 """Tabulate an evaluation for the terminal, the page and CSV."""
 
 import csv
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from spg_lightning.data.records import MIN_ANNOTATED_VAL
 from spg_lightning.evaluation.results import Evaluation, localization_error
 
 COLUMNS = {
@@ -105,7 +107,8 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
         has_choice = len(val) > 1 and localization_error(val[evaluation.score_map]) is not None
         chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
         if chosen:
-            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{_pseudo(evaluation)}.")
+            by = _pseudo(evaluation) or chosen_by({val[evaluation.score_map].num_boxed})
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{by}.")
         if not has_threshold:
             missing = "Test" if val[evaluation.score_map].num_boxed else "Val"
             note.append(f"{missing} has no boxes: {_drawn_threshold(evaluation)}")
@@ -115,7 +118,7 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
         note.append("Oracle: the threshold of each column is chosen on these images themselves, as papers do.")
     frame = evaluation.frame
     note.append(f"Compared at {f'{frame[0]} x {frame[1]} pixels' if frame else 'the own size of each map'}.")
-    return " ".join(note)
+    return " ".join(note) + scored_on({numbers["test/num_boxed"]})
 
 
 def _drawn_threshold(evaluation: Evaluation) -> str:
@@ -124,6 +127,28 @@ def _drawn_threshold(evaluation: Evaluation) -> str:
     if val and val[evaluation.score_map].num_boxed:
         return f"boxes are drawn at the threshold {evaluation.threshold:g}, chosen on val{_pseudo(evaluation)}."
     return f"boxes are drawn at the default threshold {evaluation.threshold:g}."
+
+
+def chosen_by(counts: Collection[float]) -> str:
+    """Return how many val images with boxes chose, and whether they are too few; "" where masks chose.
+
+    Args:
+        counts: of the runs that share the sentence.
+    """
+    if not max(counts, default=0):
+        return ""
+    few = f": too few to rely on, give boxes to {MIN_ANNOTATED_VAL} or more val images"
+    return f" by {_boxed_images(counts)}{few if min(counts) < MIN_ANNOTATED_VAL else ''}"
+
+
+def scored_on(counts: Collection[float]) -> str:
+    """Return the sentence that says how many test images with boxes score; "" where none does."""
+    return f" Scored on {_boxed_images(counts)}." if max(counts, default=0) else ""
+
+
+def _boxed_images(counts: Collection[float]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{'' if low == high else f'{low:.0f} to '}{high:.0f} image{'' if high == 1 else 's'} with boxes"
 
 
 def _pseudo(evaluation: Evaluation) -> str:
