@@ -44,6 +44,16 @@ def test_predict_on_file_folder_and_glob(tiny_run, cli, tmp_path):
         assert len(list((out / "overlays").iterdir())) == count
 
 
+def test_boxes_of_the_whole_image_are_told(tiny_run, cli, tmp_path):
+    result, data = tiny_run
+    words = (f"checkpoint={result.checkpoint}", f"images={data / 'images'}", "overlays=none")
+    done = cli("predict", *words, "threshold=0", f"output_dir={tmp_path / 'low'}")
+    assert done.code == 0, done.err
+    assert "24 of 24 boxes cover more than 90% of their image" in done.out + done.err
+    done = cli("predict", *words, "threshold=1", f"output_dir={tmp_path / 'high'}")
+    assert "boxes cover" not in done.out + done.err
+
+
 def test_predictions_load_as_coco_results(tiny_run, cli, tmp_path):
     result, data = tiny_run
     cli("predict", f"checkpoint={result.checkpoint}", f"images={data / 'images'}", f"output_dir={tmp_path}")

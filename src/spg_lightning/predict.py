@@ -73,6 +73,7 @@ def predict(cfg: DictConfig) -> Predictions:
         count = write_predictions(predictions)
         _write_annotations(cfg, predictions, localizer)
         _write_page(cfg, predictions, localizer)
+        _warn_of_collapse(predictions)
         log.info("%d of %d images, %d rows -> %s", len(paths) - failed, len(paths), count, folder)
     return predictions
 
@@ -236,6 +237,18 @@ def _write_page(cfg: DictConfig, predictions: Predictions, localizer: Localizer)
         title, localizer.class_names, localizer.threshold, localizer.name, list(localizer.score_maps), cfg.regions, cfg.min_area
     )  # fmt: skip
     log.info("page: %s", write_page(predictions.folder, predictions.named_rows(), settings))
+
+
+def _warn_of_collapse(predictions: Predictions) -> None:
+    from spg_lightning.localization.collapse import box_fraction, full_boxes, one_class
+
+    fractions, classes = [], []
+    for row in predictions.rows:
+        first = row.objects[0]
+        fractions.append(box_fraction(first.box, (first.width, first.height)))
+        classes.append(first.class_name)
+    for text in [*full_boxes(fractions), *one_class(classes)]:
+        log.warning("%s", text)
 
 
 def main() -> None:

@@ -72,6 +72,7 @@ def train(cfg: DictConfig) -> TrainResult:
 def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResult:
     import pytorch_lightning as pl
 
+    from spg_lightning.callbacks.collapse_warning import CollapseWarning
     from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
     from spg_lightning.callbacks.per_rank_seed import PerRankSeed
     from spg_lightning.callbacks.pseudo_boxes import PseudoBoxes
@@ -105,7 +106,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     metadata = CheckpointMetadata(config, data.class_names, data.crop, {}, states)
     guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
     training_free = build_training_free(cfg)
-    own: list[pl.Callback] = [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata)]
+    own: list[pl.Callback] = [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata), CollapseWarning()]
     if training_free is not None:
         own.append(PseudoBoxes(training_free))
     if cfg.get("seeds") is not None:

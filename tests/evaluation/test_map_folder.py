@@ -370,6 +370,16 @@ def test_maps_without_content_and_of_mixed_sizes_are_counted(cli, tree):
     assert "maps of 2 sizes (39 of 64 x 48, 1 of 7 x 7)" in done.err
 
 
+def test_whole_image_boxes_and_one_class_for_all_are_told(cli, tree):
+    for path in (tree / "maps").rglob("*.npy"):
+        np.save(path, np.full((48, 64), 0.4, np.float32))
+    (tree / "predictions.csv").write_text("\n".join(f"{image},3" for image in IDS))
+    done = cli("evaluate", *words(tree, f"predictions={tree}/predictions.csv"))
+    assert done.code == 0, done.err
+    assert "40 of 40 boxes cover more than 90% of their image" in done.err
+    assert "all 40 images are predicted as 3" in done.err
+
+
 def test_maps_of_the_size_of_their_images_are_no_mixture(cli, tmp_path):
     tree = write_maps(tmp_path, count=3)
     for i, size in enumerate(((128, 96), (96, 128), (100, 100))):

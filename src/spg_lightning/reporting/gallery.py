@@ -1,17 +1,22 @@
 """The gallery of a run: per test image its attention, masks, score map and box."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from spg_lightning.datamodule import ImageDataModule
+from spg_lightning.localization.collapse import full_masks
 from spg_lightning.localizer import Localizer
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.samples import SampleView, collect_views
 from spg_lightning.spg.guidance import FOREGROUND
 from spg_lightning.spg.network import BRANCHES
 from spg_lightning.spg.training_step import Loss
+
+log = logging.getLogger(__name__)
 
 SIDE = 192  # of a panel in pixels
 
@@ -27,7 +32,10 @@ def write_gallery(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, paths = [], []
-    for view in collect_views(localizer, data, loss, count):
+    views = collect_views(localizer, data, loss, count)
+    for text in full_masks(_smallest_foreground(views)):
+        log.warning("%s", text)
+    for view in views:
         row = overlay.panel_row(panels(view), SIDE)
         legend = overlay.legend(row.shape[1], overlay.BOXES | (overlay.MASKS if view.masks else {}))
         path = folder / f"{view.image.replace('/', '_')}.png"
@@ -38,6 +46,15 @@ def write_gallery(
         Image.fromarray(np.concatenate([*rows, legend])).save(folder / "overview.png")
         paths.append(folder / "overview.png")
     return paths
+
+
+def _smallest_foreground(views: Sequence[SampleView]) -> dict[str, float]:
+    """Return the smallest foreground fraction of each branch's masks."""
+    fractions: dict[str, float] = {}
+    for view in views:
+        for name, mask in view.masks.items():
+            fractions[name] = min(float(np.mean(mask == FOREGROUND)), fractions.get(name, 1.0))
+    return fractions
 
 
 def panels(view: SampleView) -> list[tuple[str, overlay.Photo]]:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +18,7 @@ from PIL import Image
 
 from spg_lightning.data.records import Records
 from spg_lightning.evaluation.results import Evaluation, ImageResult
+from spg_lightning.localization.collapse import box_fraction, full_boxes, one_class
 from spg_lightning.localization.metrics import CURVES
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
@@ -24,6 +26,8 @@ from spg_lightning.reporting.plots import as_svg, plot_evaluation, save_png
 from spg_lightning.reporting.samples import evenly_spaced_indices
 from spg_lightning.reporting.tables import print_evaluation, result_table, write_score_map_table
 from spg_lightning.utils.provenance import write_json
+
+log = logging.getLogger(__name__)
 
 HEIGHT = 200  # pixels of an image on the page
 
@@ -45,7 +49,7 @@ def write_evaluation(
     picture: Callable[[int], Picture],
     count: int,
 ) -> None:
-    """Write the results and print the table.
+    """Write the results, print the table, and warn of a collapse.
 
     Beside metrics.json lie score_maps.csv (every number of every map), curves.csv (images localized at every threshold),
     images.csv (a row per test image), curves.png, report.html and provenance.json. Beside maps.json they begin with "maps_".
@@ -76,6 +80,10 @@ def write_evaluation(
     write_json(path, evaluation.metrics)
     write_json(_sibling(path, "provenance.json"), provenance)  # last: it marks a finished run
     print_evaluation(evaluation, title)
+    boxes = full_boxes([box_fraction(result.box, records.sizes[result.index]) for result in evaluation.images])
+    named = [result for result in evaluation.images if result.predicted]
+    for text in [*boxes, *one_class([r.predicted for r in named], [r.label for r in named])]:
+        log.warning("%s", text)
 
 
 def _sibling(path: Path, name: str) -> Path:
