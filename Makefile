@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint type format wheel clean
+.PHONY: help demo test test-all lint type format docs wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,11 @@ type: $(READY) ## check types
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## build the site into build/site and check its links (no network)
+	rm -rf build/site
+	$(BIN)/python -m sphinx -E -q -W --keep-going -c docs -d build/doctrees . build/site
+	$(BIN)/python docs/check_links.py build/site
 
 wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -49,7 +49,7 @@ class Evaluation:
         threshold: the best of that map on val; without val, the best on test itself; `DEFAULT_THRESHOLD` if val, or every
             split, has no boxes.
         per_map: score map -> "<split>/<name>" -> number.
-        naive_baselines: "test/floor_..." -> number.
+        naive_baselines: `"test/floor_..."` -> number.
         curves: split -> score map -> counts at all thresholds.
         frame: width and height that boxes are compared in; None: those of each map, which differ.
         images: the chosen map's result for each test image.

@@ -37,7 +37,7 @@ class SPGNetwork(nn.Module):
 
     Args:
         stem: gives the features of A1 and A2.
-        num_classes: K.
+        num_classes: number of classes K.
         a3_channels: width of A3's two convolutions (paper: 1024), or of the stem's own A3.
         b_channels: width of the convolutions of B1 and B2 (paper: 512).
         c_channels: of C's first convolution (paper: 512).
