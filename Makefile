@@ -3,20 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# the versions this was developed with; CONSTRAINTS= takes the newest ones, CONSTRAINTS=build/lowest.txt those of `make lowest`
+CONSTRAINTS ?= constraints.txt
 # a thread each: processes of several threads that share cores wait for each other
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint type format docs wheel clean
+.PHONY: help demo test test-all lint type format docs lowest wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (six and a half minutes), compare them, draw galleries
@@ -44,6 +46,12 @@ docs: $(READY) ## build the site into build/site and check its links (no network
 	rm -rf build/site
 	$(BIN)/python -m sphinx -E -q -W --keep-going -c docs -d build/doctrees . build/site
 	$(BIN)/python docs/check_links.py build/site
+
+lowest: build/lowest.txt ## write the lowest versions that pyproject.toml allows into build/lowest.txt (needs uv)
+
+build/lowest.txt: pyproject.toml
+	@mkdir -p $(@D)
+	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra dev --no-annotate -o $@ $<
 
 wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
