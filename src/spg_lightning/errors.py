@@ -25,6 +25,6 @@ def find_user_error(error: BaseException | None) -> UserError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
+    """Return the first line of an error's text, with the next where it ends at a colon; the error's type where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[: 1 + lines[0].endswith(":")])[:160]

@@ -55,11 +55,12 @@ def prepare(cfg: DictConfig) -> Prepared:
     """
     from spg_lightning.data.index.cached_reader import fingerprint_of, write_index
     from spg_lightning.data.validation.issues import IssueCollector, read_quarantine
-    from spg_lightning.utils.instantiate import instantiate_node
+    from spg_lightning.utils.instantiate import check_arguments, instantiate_node
 
     _extract(cfg)
     reader = instantiate_node(cfg.dataset.reader)
     assert isinstance(reader, partial)
+    check_arguments(reader, "dataset.reader")
     fingerprint = fingerprint_of(reader.func, reader.keywords)
     if fingerprint is None:  # a reader without an index: toy birds, or one of the user's own
         return _prepare_without_index(cfg, reader())

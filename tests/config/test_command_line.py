@@ -5,7 +5,10 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from spg_lightning import UserError
+from spg_lightning.utils.instantiate import instantiate_node
 from tests.conftest import TINY
 from tests.trees import replace_line, write_cub
 
@@ -131,10 +134,56 @@ def test_debug_shows_the_traceback(cli):
 
 
 def test_our_own_mistakes_keep_their_traceback(cli, monkeypatch):
-    monkeypatch.setattr("spg_lightning.config.build.build_data", lambda cfg: 1 / 0)
+    monkeypatch.setattr("spg_lightning.config.build.build_data", None)
     outcome = cli("train", *TINY)
     assert outcome.code == 1
-    assert "ZeroDivisionError" in outcome.err
+    assert "TypeError: 'NoneType' object is not callable" in outcome.err
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A user's own package with parts that raise."""
+    folder = tmp_path / "project" / "raising"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "reader.py").write_text("def read(root, **settings):\n    raise KeyError('species')\n")
+    (folder / "stem.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(folder.parent)
+    for name in [name for name in sys.modules if name.split(".")[0] == "raising"]:  # of another test's folder
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+def test_an_own_part_that_raises_gets_file_line_and_message(cli, project):
+    words = [*TINY[1:], "dataset.reader={_target_: raising.reader.read, _partial_: true, root: x}", "dataset=toybirds"]
+    outcome = cli("train", *words)
+    assert outcome.code == 1
+    assert (
+        outcome.line
+        == f"error: 'species' (KeyError in {project / 'reader.py'}, line 2); debug=true shows the traceback"
+    )
+    assert "Traceback" in cli("train", *words, "debug=true").err
+
+
+def test_a_part_that_cannot_be_imported_says_why(project):
+    with pytest.raises(UserError) as stop:
+        instantiate_node(OmegaConf.create({"network": {"_target_": "raising.stem.MyStem"}}))
+    assert "No module named 'no_such_library'" in str(stop.value)
+    assert f"(ModuleNotFoundError in {project / 'stem.py'}, line 1)" in str(stop.value)
+
+
+def test_a_key_of_another_choice_is_not_offered_for_adding(cli):
+    line = cli("train", "dataset.reader.boxes=boxes.csv").line
+    assert "dataset.reader.boxes is not a key of this config, but of dataset=folder." in line
+    assert "adds a new one" not in line
+    added = cli("train", *TINY[1:], "dataset=toybirds", "+dataset.reader.boxes=boxes.csv").line
+    assert "dataset.reader: read_toybirds got an unexpected keyword argument 'boxes'; it takes root, " in added
+    assert "+trainer.colour=... adds a new one" not in cli("train", "trainer.colour=1").line
+    assert "+colour=... adds a new one" in cli("train", "colour=1").line
+
+
+def test_several_values_without_a_sweep(cli):
+    assert "trainer.devices=[0],[1] are several values: add -m" in cli("train", "trainer.devices=[0],[1]").line
 
 
 STUCK = """

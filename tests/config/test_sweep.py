@@ -53,6 +53,12 @@ def test_the_same_command_has_the_same_folder():
     assert planned("-m", "seed=0,1").folder == Path("runs/sweeps/seed")
 
 
+def test_the_number_of_jobs_and_the_keys_that_multiply_it():
+    assert planned("-m", "seed=0,1,2", "trainer.devices=[0],[1]").size == "6 jobs: seed (3) x trainer.devices (2)"
+    assert planned("+sweep=seeds", "seed=0,1", "stem=vgg16").size == "2 jobs: seed (2)"
+    assert planned("+sweep=optuna").size == ""
+
+
 def test_a_preset_names_its_folder():
     assert planned("+sweep=ablations").folder == Path("runs/sweeps/ablations"), "without -m"
     assert planned("+sweep=ablations", "seed=7").folder == Path("runs/sweeps/ablations")

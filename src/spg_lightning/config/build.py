@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -29,7 +30,7 @@ from spg_lightning.module import SPGModule
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.device import has_native_bf16
 from spg_lightning.utils.distributed import torchrun_world_size
-from spg_lightning.utils.instantiate import instantiate_node
+from spg_lightning.utils.instantiate import check_arguments, instantiate_node
 from spg_lightning.utils.sync_batchnorm import SyncBatchNorm
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ def build_data(cfg: DictConfig) -> ImageDataModule:
     """Return the data module of a run."""
     data = instantiate_node(cfg.data, num_workers=num_workers_of(cfg))
     assert isinstance(data, ImageDataModule)
+    if isinstance(data.reader, partial):
+        check_arguments(data.reader, "dataset.reader")
     return data
 
 

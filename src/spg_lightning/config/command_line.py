@@ -31,6 +31,7 @@ from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.signals import RunInterrupted
+from spg_lightning.utils.user_code import user_line
 
 T = TypeVar("T")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # from Slurm and submitit
@@ -121,6 +122,8 @@ def _run_sweep(sweep: Sweep) -> int:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
+    if sweep.size:
+        print_status(f"sweep of {sweep.size}")
     sys.argv[1:] = sweep.arguments
     sweep.records.clear()
     Plugins.instance().register(DevicesLauncher)  # in an editable installation Hydra does not find it
@@ -162,7 +165,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _exit_on_error(function: Callable[[], T], debug: bool) -> T:
-    """Call a function; on an error print it and exit with code 1. Only a user's mistake loses its traceback."""
+    """Call a function; on an error print it and exit with code 1. A user's mistake, or an error in a user's code, is one line."""
     try:
         return function()
     except Exception as error:
@@ -196,4 +199,6 @@ def _as_user_error(error: BaseException) -> UserError | None:
             f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto resumes from the "
             "last checkpoint; Python before 3.11.10 can deadlock while it starts such processes, num_workers=0 avoids them"
         )
+    if line := user_line(error):
+        return UserError(f"{first_line(error)} ({line}); debug=true shows the traceback")
     return None

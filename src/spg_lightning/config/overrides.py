@@ -126,7 +126,7 @@ def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
                 if value not in choices:
                     return f"{key}={value} does not exist; choose from {', '.join(choices)}.{nearest(value, choices)}"
             if key not in keys:
-                return f"{key} is not a key of this config.{_nearest_key(key, keys)} --help lists all; +{key}=... adds a new one"
+                return f"{key} is not a key of this config{_elsewhere(key)}.{_nearest_key(key, keys)} --help lists all{_hint_to_add(key, keys)}"
     return _first_sentence(error)
 
 
@@ -140,6 +140,24 @@ def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         for name, value in node.items():
             yield f"{prefix}{name}", value
             yield from _walk(value, f"{prefix}{name}.")
+
+
+def _elsewhere(key: str) -> str:
+    """Return the choices of the key's group that have it, such as ', but of dataset=folder'."""
+    group, _, inside = key.partition(".")
+    having = []
+    for choice in choices_of(group) if inside else []:
+        file = files("spg_lightning.conf").joinpath(f"{group}/{choice}.yaml")
+        if file.is_file():  # not the user's own
+            node = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=False)
+            having += [f"{group}={choice}"] if inside in dict(_walk(node)) else []
+    return f", but of {', '.join(having)}" if having else ""
+
+
+def _hint_to_add(key: str, keys: list[str]) -> str:
+    """Say how to add a key, unless its node is a constructor's arguments, which takes no others."""
+    parent = key.rpartition(".")[0]
+    return "" if f"{parent}._target_" in keys else f"; +{key}=... adds a new one"
 
 
 def _nearest_key(key: str, keys: list[str]) -> str:

@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,6 +22,7 @@ from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS
 from spg_lightning.utils.distributed import torchrun_world_size
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
+GRID = "BasicSweeper"  # Hydra's own, which runs every combination
 MULTIRUN = ("-m", "--multirun")
 # overrides that choose where and how jobs run, not which
 IGNORED_IN_NAME = ("sweep", *NON_IDENTITY_KEYS)
@@ -35,12 +37,14 @@ class Sweep:
         folder: holds the folders of the jobs.
         arguments: for Hydra's command line.
         debug: whether jobs show tracebacks of a user's mistakes.
+        size: how many jobs, and from which keys; "" if the sweeper decides as it goes.
     """
 
     command: str
     folder: Path
     arguments: list[str]
     debug: bool
+    size: str
 
     @property
     def records(self) -> JobRecords:
@@ -91,9 +95,11 @@ def parse_sweep(
         debug: see `Sweep`.
 
     Raises:
-        UserError: torchrun started this process.
+        UserError: torchrun started this process; or a key has several values, and no sweep is asked for.
     """
     if not set(MULTIRUN) & set(arguments) and cfg.hydra.mode != RunMode.MULTIRUN:
+        if several := [override.input_line for override in overrides if override.is_sweep_override()]:
+            raise UserError(f"{several[0]} are several values: add -m for a job each, or give one (a list is [a,b])")
         return None
     if torchrun_world_size() > 1:
         raise UserError("a sweep starts the processes of its jobs itself: run it without torchrun, with trainer=ddp")
@@ -119,7 +125,17 @@ def parse_sweep(
             f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]",  # a job is named after what is swept
         ],
         debug,
+        _size([*by_preset, *overrides]) if str(cfg.hydra.sweeper.get("_target_", "")).endswith(GRID) else "",
     )
+
+
+def _size(overrides: list[Override]) -> str:
+    """Return the number of jobs of a grid and its factors. An override replaces the preset's of the same key."""
+    last = {override.key_or_group: override for override in overrides}
+    swept = {key: override for key, override in last.items() if override.is_sweep_override()}
+    counts = {key: len([*override.sweep_string_iterator()]) for key, override in swept.items()}
+    factors = " x ".join(f"{key} ({count})" for key, count in counts.items())
+    return f"{prod(counts.values())} jobs: {factors}" if counts else ""
 
 
 def _name(command: str, what: list[str], fixed: list[Override]) -> str:
