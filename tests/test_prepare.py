@@ -219,6 +219,15 @@ def test_prepare_says_what_is_wrong_and_leaves_it_out_if_asked(cli, tmp_path):
     assert (len(prepared.splits.train), len(prepared.splits.test)) == (10, 11)
 
 
+def test_one_finding_is_one_finding(cli, tmp_path):
+    root = write_folder(tmp_path / "photos")
+    (root / "train/cat/0.jpg").write_bytes(b"")
+    words = ["dataset=folder", f"dataset.root={root}"]
+    assert "1 finding, listed above" in cli("prepare", *words).line
+    done = cli("prepare", *words, "quarantine=true")
+    assert "1 image in quarantine" in done.out + done.err
+
+
 @pytest.mark.parametrize("shards", ["false", "true"])
 def test_a_full_disk_while_preparing_is_one_line_and_leaves_nothing_that_is_used(cli, tmp_path, monkeypatch, shards):
     import errno

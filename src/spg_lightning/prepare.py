@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.errors import UserError
+from spg_lightning.utils.plural import plural
 
 if TYPE_CHECKING:
     from spg_lightning.data.records import Records, Splits
@@ -79,7 +80,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     quarantine = read_quarantine(root)
     log.info(
         "%s: %s of %d classes%s; index: %s", cfg.dataset.name, _counts(splits), len(splits.train.class_names),
-        f", {len(quarantine)} images in quarantine" if quarantine else "", index,
+        f", {plural(len(quarantine), 'image')} in quarantine" if quarantine else "", index,
     )  # fmt: skip
     return Prepared(splits, tuple(issues.found), tuple(notes), quarantine, index, _shards(splits.train, cfg))
 
@@ -92,7 +93,9 @@ def _prepare_without_index(cfg: DictConfig, splits: Splits) -> Prepared:
     for line in [*(f"note: {note}" for note in notes), *issues.found]:
         log.warning("%s", line)
     if issues.found:
-        raise UserError(f"dataset={cfg.dataset.name}: {len(issues.found)} findings, listed above; restore the files")
+        raise UserError(
+            f"dataset={cfg.dataset.name}: {plural(len(issues.found), 'finding')}, listed above; restore the files"
+        )
     log.info("%s: %s of %d classes", cfg.dataset.name, _counts(splits), len(splits.train.class_names))
     return Prepared(splits, (), tuple(notes), (), None, _shards(splits.train, cfg))
 
@@ -142,7 +145,7 @@ def _write_quarantine(cfg: DictConfig, root: Path, issues: IssueCollector) -> No
         if cfg.quarantine:
             advice = f"leaving images out does not solve this: {unsolved[0]}"
         raise UserError(
-            f"dataset.root={root}: {len(issues.found)} findings, listed above; no index is written; {advice}"
+            f"dataset.root={root}: {plural(len(issues.found), 'finding')}, listed above; no index is written; {advice}"
         )
     rows = dict.fromkeys(read_quarantine(root), "in quarantine before")
     rows |= {image: " ".join(text.split()) for text, image in issues.found.items()}
@@ -152,7 +155,7 @@ def _write_quarantine(cfg: DictConfig, root: Path, issues: IssueCollector) -> No
             file.writelines(f"{image}\t{reason}\n" for image, reason in sorted(rows.items()))
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror}); nothing was changed") from error
-    log.info("%d images are left out from now on: %s", len(rows), path)
+    log.info("left out from now on, %s: %s", plural(len(rows), "image"), path)
 
 
 def _shards(train: Records, cfg: DictConfig) -> Path | None:

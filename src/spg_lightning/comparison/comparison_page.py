@@ -23,6 +23,7 @@ from spg_lightning.comparison.series import accuracy_curve, training_curves
 from spg_lightning.comparison.summary import METRICS
 from spg_lightning.comparison.variants import Variant
 from spg_lightning.reporting.plots import as_svg
+from spg_lightning.utils.plural import plural
 
 NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 
@@ -79,7 +80,7 @@ def _lead(comparison: Comparison) -> str:
     runs = [run for v in comparison.variants for run in v.runs]
     seeds = sorted({str(run.seed) for run in runs}, key=lambda seed: (len(seed), seed))
     data = sorted({f"{v.data} / {v.runs[0].config.get('stem.name')}" for v in comparison.variants})
-    counts = f"{_plural(len(comparison.variants), 'variant')}, {_plural(len(runs), 'run')}"
+    counts = f"{plural(len(comparison.variants), 'variant')}, {plural(len(runs), 'run')}"
     return f"{counts}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}; {', '.join(data)}"
 
 
@@ -94,14 +95,10 @@ def _made_with(variants: list[Variant]) -> list[str]:
     lines = []
     for name, listed in values.items():
         counts = Counter(listed)
-        parts = [value if len(counts) == 1 else f"{value} ({_plural(n, 'run')})" for value, n in counts.items()]
+        parts = [value if len(counts) == 1 else f"{value} ({plural(n, 'run')})" for value, n in counts.items()]
         lines.append(f"{name}: {', '.join(parts)}")
     return lines
 
 
 def _link(report: Path, folder: Path) -> str | None:
     return quote(Path(os.path.relpath(report, folder)).as_posix()) if report.is_file() else None
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from spg_lightning.data.records import MIN_ANNOTATED_VAL
 from spg_lightning.evaluation.results import Evaluation, localization_error
+from spg_lightning.utils.plural import plural
 
 COLUMNS = {
     "gt_known_error": "GT-known\nerror",
@@ -148,7 +149,7 @@ def scored_on(counts: Collection[float]) -> str:
 
 def _boxed_images(counts: Collection[float]) -> str:
     low, high = min(counts), max(counts)
-    return f"{'' if low == high else f'{low:.0f} to '}{high:.0f} image{'' if high == 1 else 's'} with boxes"
+    return f"{'' if low == high else f'{low:.0f} to '}{plural(int(high), 'image')} with boxes"
 
 
 def _pseudo(evaluation: Evaluation) -> str:
