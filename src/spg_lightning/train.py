@@ -119,7 +119,8 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         with atomically(run_dir.config, "w") as file:  # a sweep's table reads it meanwhile
             OmegaConf.save(OmegaConf.create(config), file)
     _log_summary(cfg, data, run_dir)
-    with _closing_loggers(trainer, config):
+    with _closing_loggers(trainer):
+        _start_wandb(trainer, config, module, data, run_dir, resume=_continues(cfg, state, run_dir))
         trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)
         fit_seconds = checkpointer.seconds + (datetime.now(UTC) - started).total_seconds()
         checkpoint = _restore_weights(cfg.eval_checkpoint, trainer, module, run_dir)
@@ -236,20 +237,41 @@ def _log_summary(cfg: DictConfig, data: ImageDataModule, run_dir: RunDir) -> Non
     )  # fmt: skip
 
 
+def _continues(cfg: DictConfig, state: ResumeState | None, run_dir: RunDir) -> bool:
+    """Return whether this run continues the one of its folder, also if that one ended before its first checkpoint."""
+    if state is None:
+        return cfg.resume is not None or is_restart()
+    return state.path.resolve().parent == run_dir.checkpoints.resolve()
+
+
+def _start_wandb(
+    trainer: pl.Trainer, config: dict[str, Any], module: SPGModule, data: ImageDataModule, run_dir: RunDir, resume: bool
+) -> None:
+    """Give W&B the config, the run to continue, and the data set."""
+    from spg_lightning.loggers.wandb import WandbResultsLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbResultsLogger):
+            logger.set_config(config)
+            logger.set_id_file(run_dir.wandb_id, resume)
+            logger.log_dataset(config["dataset"]["name"], data.records)
+            logger.watch_network(module.network)
+
+
 @contextmanager
-def _closing_loggers(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[None]:
-    """Give W&B the config, and close all loggers at the end; after an error also kill the other processes."""
+def _closing_loggers(trainer: pl.Trainer) -> Iterator[None]:
+    """Close all loggers at the end; after an error also alert W&B, and kill the other processes."""
     from spg_lightning.loggers.wandb import WandbResultsLogger
 
     status = "failed"
     try:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbResultsLogger):
-                logger.set_config(config)
         yield
         status = "success"
-    except BaseException:
+    except BaseException as error:
         kill_other_processes(trainer)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbResultsLogger):
+                logger.log_error(error)
         raise
     finally:
         for logger in trainer.loggers:
@@ -336,6 +358,7 @@ def _write_results(
             if isinstance(logger, WandbResultsLogger):
                 views = collect_views(localizer, data, module.loss, cfg.gallery_images)
                 logger.log_evaluation(evaluation, views, data.class_names, facts)
+                logger.log_final_checkpoints(run_dir.best, run_dir.last)
     run_dir.previous.unlink(missing_ok=True)  # the newest one stays, to extend the run
     log.info("run folder: %s", run_dir.path)
 

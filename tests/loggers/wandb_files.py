@@ -1,40 +1,11 @@
-"""Read a Weights & Biases run as it lies on disk: a LevelDB log of protobuf records."""
+"""Read a Weights & Biases run as it lies on disk."""
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 from typing import Any
 
-from wandb.proto.wandb_internal_pb2 import Record
-
-BLOCK, HEADER = 32768, 7  # bytes; of the file, and of each piece of a record
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-
-
-def records(path: Path) -> Iterator[Record]:
-    """Yield every record of a run-*.wandb file."""
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    at, pieces = HEADER, b""
-    while at < len(data):
-        left = BLOCK - at % BLOCK
-        if left < HEADER:  # a header never straddles blocks
-            at += left
-            continue
-        if at + HEADER > len(data):
-            return
-        _, length, kind = struct.unpack("<IHB", data[at : at + HEADER])
-        if at + HEADER + length > len(data):  # still being written
-            return
-        piece = data[at + HEADER : at + HEADER + length]
-        at += HEADER + length
-        pieces = piece if kind in (FULL, FIRST) else pieces + piece
-        if kind in (FULL, LAST):
-            record = Record()
-            record.ParseFromString(pieces)
-            yield record
+from spg_lightning.loggers.wandb_history import records
 
 
 class Run:

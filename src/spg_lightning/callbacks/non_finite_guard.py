@@ -14,6 +14,10 @@ from spg_lightning.utils.run_dir import RunDir
 DEFAULT_CHECK_STEPS = 50
 
 
+class NonFiniteError(UserError):
+    """A loss or a weight is no longer finite."""
+
+
 class _Step(NamedTuple):
     number: int
     loss: Tensor
@@ -56,7 +60,7 @@ class NonFiniteGuard(pl.Callback):
     def _check_weights(self, trainer: pl.Trainer, weights: Mapping[str, Tensor]) -> None:
         for name, value in weights.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise UserError(
+                raise NonFiniteError(
                     f"{name} is no longer finite at step {trainer.global_step}; {self._latest_checkpoint_hint()}; lower "
                     "dataset.lr, or set trainer.gradient_clip_val"
                 )
@@ -73,7 +77,7 @@ class NonFiniteGuard(pl.Callback):
             own, reports = reports[0], [None] * trainer.world_size
             torch.distributed.all_gather_object(reports, own)
         first = [report for report in reports if report][:2]
-        raise UserError(
+        raise NonFiniteError(
             "; ".join([*first, self._latest_checkpoint_hint(), "lower dataset.lr, or look at these images"])
         )
 

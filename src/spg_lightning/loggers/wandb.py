@@ -2,19 +2,26 @@
 
 import logging
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
+from spg_lightning.callbacks.non_finite_guard import NonFiniteError
+from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError, first_line
 from spg_lightning.evaluation.results import Evaluation
-from spg_lightning.loggers import wandb_results
+from spg_lightning.loggers import wandb_artifacts, wandb_results
+from spg_lightning.loggers.wandb_history import last_steps
 from spg_lightning.reporting.samples import SampleView
+from spg_lightning.utils.signals import RunInterrupted
 
 log = logging.getLogger(__name__)
 MAX_TAG, MAX_GROUP = 64, 128  # characters
@@ -31,6 +38,8 @@ class WandbResultsLogger(WandbLogger):
             waits for the server in between.
         name, group: None: the run's variant.
         tags: added to data set, stem, method and variant.
+        log_checkpoints: "best", "all" (each new best and the last) or "none": as artifacts.
+        watch: "gradients", "parameters" or "all": histograms of the network, see `wandb.watch`. None: neither.
         run: arguments of Lightning's `WandbLogger` and of `wandb.init`.
     """
 
@@ -41,10 +50,19 @@ class WandbResultsLogger(WandbLogger):
         name: str | None,
         group: str | None,
         tags: Sequence[str],
+        log_checkpoints: str,
+        watch: str | None,
         **run: Any,
     ) -> None:
+        if log_checkpoints not in ("best", "all", "none"):
+            raise UserError(f"logger.log_checkpoints={log_checkpoints}: choose best, all or none")
+        if watch not in (None, "gradients", "parameters", "all"):
+            raise UserError(f"logger.watch={watch}: choose gradients, parameters, all or null")
         super().__init__(name=name, group=group, tags=list(tags), **run)
         self.offline, self.timeouts = offline, timeouts
+        self.log_checkpoints, self.watched = log_checkpoints, watch
+        self._id_file: Path | None = None
+        self._logged_steps: dict[str, int] = {}
 
     def set_config(self, config: dict[str, Any]) -> None:
         """Set the run's config, and from it name, group and tags. Call it before anything is logged."""
@@ -58,6 +76,19 @@ class WandbResultsLogger(WandbLogger):
         init["group"] = init["group"] or _shorten(f"{data} {stem} {variant}", MAX_GROUP)
         init["tags"] = [_shorten(tag, MAX_TAG) for tag in dict.fromkeys([data, stem, method, *words, *init["tags"]])]
 
+    def set_id_file(self, path: Path, resume: bool) -> None:
+        """Name the file that holds the run's id. Call it before anything is logged.
+
+        Args:
+            path: of the file, in the run folder.
+            resume: continue the W&B run of this id, if there is one, and log none of its steps again. Otherwise the file is
+                replaced.
+        """
+        self._id_file = path
+        if resume and path.is_file():
+            run_id = self._wandb_init["id"] = path.read_text(encoding="utf-8").strip()
+            self._logged_steps = last_steps(Path(self.save_dir or ".") / "wandb", run_id)
+
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
@@ -67,6 +98,44 @@ class WandbResultsLogger(WandbLogger):
         return self._experiment
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log the metrics that no earlier attempt has logged: a resumed run repeats the steps since its checkpoint.
+
+        W&B can neither replace a row nor, without a preview feature of its server, rewind a run.
+        """
+        if step is not None:
+            metrics = {key: value for key, value in metrics.items() if step > self._logged_steps.get(key, -1)}
+        if metrics:
+            super().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def watch_network(self, network: nn.Module) -> None:
+        """Log histograms of the network's gradients or parameters, if the user asked for them."""
+        if self.watched is not None:
+            self.watch(network, log=self.watched, log_graph=False)
+
+    @rank_zero_only
+    def log_dataset(self, name: str, splits: Mapping[str, Records]) -> None:
+        """Log the data set's index as an artifact that the run uses. Equal indices are one version of it."""
+        wandb_artifacts.use_dataset(self.experiment, name, splits)
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """Log each new best checkpoint, if all are to be logged."""
+        if self.log_checkpoints == "all" and checkpoint_callback.best_model_path:
+            self._log_checkpoint(Path(checkpoint_callback.best_model_path))
+
+    def log_final_checkpoints(self, best: Path, last: Path) -> None:
+        """Log the checkpoints at the end of training as artifacts that the run produced, with the settings of their maps."""
+        wanted = {"best": [best], "all": [best, last], "none": []}[self.log_checkpoints]
+        for path in wanted:
+            if path.is_file():
+                self._log_checkpoint(path)
+
+    @rank_zero_only
+    def _log_checkpoint(self, path: Path) -> None:
+        wandb_artifacts.log_checkpoint(self.experiment, path)
+
+    @rank_zero_only
     def log_evaluation(
         self, evaluation: Evaluation, views: list[SampleView], class_names: Sequence[str], provenance: dict[str, Any]
     ) -> None:
@@ -74,12 +143,26 @@ class WandbResultsLogger(WandbLogger):
         import wandb
 
         run = self.experiment
+        run.summary.update(evaluation.metrics)  # an extended or repeated evaluation replaces the earlier one
         run.config.update({"provenance": provenance, "score_map_chosen": evaluation.score_map}, allow_val_change=True)
         wandb_results.log_evaluation(run, evaluation, views, class_names)
         try:
             wandb_results.log_tables(run, evaluation, views, class_names)
         except wandb.errors.Error as error:
             self._warn(f"{first_line(error)}; its tables are in the run folder's .csv files", "run")
+
+    @rank_zero_only
+    def log_error(self, error: BaseException) -> None:
+        """Send an alert: the run stopped by a signal or an error. Ctrl-C needs none."""
+        stopped = isinstance(error, RunInterrupted)
+        if self._experiment is None or (stopped and error.signal is signal.SIGINT):
+            return
+        title = (
+            f"Preempted by {error.signal.name}" if stopped
+            else "Loss or weights not finite" if isinstance(error, NonFiniteError)
+            else "Training failed"
+        )  # fmt: skip
+        self._experiment.alert(title, str(error) or type(error).__name__, level="WARN" if stopped else "ERROR")
 
     @rank_zero_only
     def close(self, failed: bool) -> None:
@@ -109,6 +192,9 @@ class WandbResultsLogger(WandbLogger):
             self._warn(f"{_server()} did not accept the run ({first_line(error)})")
             init["mode"] = "offline"
             self._experiment = super().experiment
+        if self._id_file is not None:
+            self._id_file.parent.mkdir(parents=True, exist_ok=True)
+            self._id_file.write_text(self._experiment.id, encoding="utf-8")
 
     def _warn(self, reason: str, kind: str = "offline-run") -> None:
         kept = Path(self.save_dir or ".") / "wandb" / f"{kind}-*"

@@ -37,6 +37,11 @@ class RunDir:
         return self.path / "metrics.csv"
 
     @property
+    def wandb_id(self) -> Path:
+        """The id of the Weights & Biases run, which a resumed run continues."""
+        return self.path / "wandb_id.txt"
+
+    @property
     def curves(self) -> Path:
         """Counts at every threshold."""
         return self.path / "curves.csv"
