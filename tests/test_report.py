@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from omegaconf import OmegaConf
 
-from spg_lightning import compose, report
+from spg_lightning import UserError, compose, report
 from tests.comparison.fabricate import config_of, write_run
+from tests.loggers.wandb_files import Run as WandbRun
 
 
 @pytest.fixture
@@ -240,3 +241,25 @@ def test_a_runs_own_report_is_not_overwritten(cli, runs, tmp_path):
     assert "is a run's own folder" in outcome.line
     done = cli("report", f"runs={runs / 'spg-0'}", f"output_dir={tmp_path / 'out'}")
     assert done.code == 0, done.err
+
+
+def test_page_and_table_in_the_group_of_the_study(runs, tmp_path, monkeypatch):
+    for name, folder in (("HOME", "home"), ("WANDB_DATA_DIR", "data"), ("WANDB_CACHE_DIR", "cache")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    out = tmp_path / "out"
+    for _ in range(2):
+        comparison = report(
+            compose("report", [f"runs={runs}", f"output_dir={out}", "logger=wandb", "logger.offline=true"])
+        )
+    logged = [WandbRun(folder) for folder in sorted((out / "wandb").glob("offline-run-*"))]
+    assert len({run.run.run_id for run in logged}) == 1, "a repeated report updates its run"
+    assert (logged[1].run.run_group, logged[1].run.job_type) == ("ablation", "report")
+    (page,) = logged[1].all("report")
+    assert (logged[1].folder / "files" / page["path"]).read_text() == (out / "report.html").read_text()
+    table = logged[1].table("report_table")
+    assert table["columns"][:5] == ["variant", "kind", "score map", "n", "gt_known_error"]
+    assert [row[0] for row in table["data"]] == [row.label for row in comparison.rows]
+    assert [row[4] for row in table["data"] if row[1] == "reference"] == [31.5]
+    with pytest.raises(UserError, match="logged to W&B alone"):
+        report(compose("report", [f"runs={runs}", f"output_dir={out}", "logger=csv"]))

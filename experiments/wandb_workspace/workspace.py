@@ -1,6 +1,6 @@
 """A Weights & Biases workspace that sets a project's ablations side by side, made by code.
 
-    python -m spg_lightning.reporting.workspace --entity ME [--project spg_lightning] [--map b1] [--dry-run]
+    python experiments/wandb_workspace/workspace.py --entity ME [--project spg_lightning] [--map b1] [--dry-run]
 
 Needs `pip install spg-lightning[workspace]`, and a login unless it only shows the definition (--dry-run).
 """

@@ -22,7 +22,7 @@ def report(cfg: DictConfig) -> Comparison:
     """Compare the runs below `cfg.runs`, as `conf/report.yaml` describes.
 
     `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex, results.csv and, with `cfg.per_image`,
-    images.parquet.
+    images.parquet; with `logger=wandb` W&B receives page and table.
 
     Raises:
         UserError: no finished run, a file that cannot be read, or an unknown reference, metric or score map.
@@ -51,7 +51,28 @@ def report(cfg: DictConfig) -> Comparison:
     if images is not None:
         write_image_table(folder / "images.parquet", images)
     print_comparison(comparison, folder / "report.html")
+    if cfg.get("logger") is not None:
+        _log_to_wandb(cfg, comparison, page)
     return comparison
+
+
+def _log_to_wandb(cfg: DictConfig, comparison: Comparison, page: str) -> None:
+    """Log page and table to one W&B run a study. A repeated report updates it."""
+    from spg_lightning.comparison.summary import METRICS
+    from spg_lightning.loggers.wandb import WandbResultsLogger
+    from spg_lightning.utils.instantiate import instantiate_node
+
+    logger = instantiate_node(cfg.logger)
+    if not isinstance(logger, WandbResultsLogger):
+        raise UserError("logger: a report is logged to W&B alone; choose logger=wandb, or leave logger out")
+    cells = [[row.cells.get(metric) for metric in METRICS] for row in comparison.rows]
+    rows = [
+        [row.label, row.kind, row.origin, row.n, *(cell.mean if cell else None for cell in of_row)]
+        for row, of_row in zip(comparison.rows, cells, strict=True)
+    ]
+    logger.set_id_file(RunDir(Path(cfg.output_dir)).wandb_id, resume=True)
+    logger.log_report(comparison.title, page, ["variant", "kind", "score map", "n", *METRICS], rows)
+    logger.close(failed=False)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ class Run:
         run: the record it began with. config: of the run, as plain data. history: what each call of log gave.
         metrics: name -> how it is to be plotted. exit_code: None for a run that never ended. folder: with its files.
         artifacts: name within an artifact -> the file that is to be sent; the images of tables are only there.
+        logged_artifacts: the artifacts, as they are to be sent. alerts: title and text of each.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +27,8 @@ class Run:
         self.folder, self.history, self.config = folder, list[dict[str, Any]](), dict[str, Any]()
         self.metrics: dict[str, Any] = {}
         self.artifacts: dict[str, Path] = {}
+        self.logged_artifacts: list[Any] = []
+        self.alerts: list[tuple[str, str]] = []
         self.exit_code: int | None = None
         for record in records(path):
             kind = record.WhichOneof("record_type")
@@ -42,6 +45,8 @@ class Run:
                 self._add(record.request.log_artifact.artifact)
             elif kind == "artifact":
                 self._add(record.artifact)
+            elif kind == "alert":
+                self.alerts.append((record.alert.title, record.alert.text))
             elif kind == "exit":
                 self.exit_code = record.exit.exit_code
 
@@ -49,6 +54,7 @@ class Run:
         _put(config.update, self.config)
 
     def _add(self, artifact: Any) -> None:
+        self.logged_artifacts.append(artifact)
         self.artifacts |= {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
 
     def all(self, key: str) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from spg_lightning.checkpoints.metadata import read_checkpoint
@@ -34,6 +35,10 @@ from spg_lightning.utils.instantiate import check_arguments, instantiate_node
 from spg_lightning.utils.sync_batchnorm import SyncBatchNorm
 
 log = logging.getLogger(__name__)
+EXTRAS = {
+    "pytorch_lightning.loggers.TensorBoardLogger": "tensorboard",
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+}  # loggers -> the optional extra that they need
 MAX_WORKERS = 16  # loader processes a GPU that `auto` starts
 
 
@@ -129,7 +134,7 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     others = {}
     if not any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks):
         others["enable_progress_bar"] = False  # callbacks.progress=null: Lightning would take one of its own
-    logger = instantiate_node(cfg.logger)
+    logger = build_logger(cfg.logger)
     with _user_errors():
         trainer = make_trainer(
             callbacks=[*extra_callbacks, *callbacks], logger=logger, precision=precision_of(cfg.trainer),
@@ -140,6 +145,22 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     if trainer.is_global_zero:
         _warn(trainer, bool(cfg.module.compile and cfg.trainer.get("sync_batchnorm")))
     return trainer
+
+
+def build_logger(node: DictConfig) -> Logger:
+    """Return the logger of a config node.
+
+    Raises:
+        UserError: an optional package is not installed.
+    """
+    extra = EXTRAS.get(str(node._target_))
+    try:
+        return instantiate_node(node)
+    except UserError as error:
+        cause = error.__cause__ and error.__cause__.__cause__  # below Hydra's own error
+        if extra is None or not isinstance(cause, ModuleNotFoundError):
+            raise
+        raise UserError(f"logger={extra} needs {extra}: pip install 'spg-lightning[{extra}]'") from error
 
 
 def build_evaluator(cfg: DictConfig, folder: Path) -> pl.Trainer:

@@ -152,6 +152,26 @@ class WandbResultsLogger(WandbLogger):
             self._warn(f"{first_line(error)}; its tables are in the run folder's .csv files", "run")
 
     @rank_zero_only
+    def log_report(self, study: str, page: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log the comparison of a study's runs to a run of its own, in the study's group.
+
+        Args:
+            study: its name, and that of the group unless `group` is set.
+            page: HTML.
+            columns, rows: of the table.
+        """
+        import wandb
+
+        init = self._wandb_init
+        init["name"], init["job_type"] = init["name"] or f"report {study}", "report"
+        init["group"] = init["group"] or _shorten(study, MAX_GROUP)
+        self.experiment.log({"report": wandb.Html(page, inject=False)})
+        try:
+            self.experiment.log({"report_table": wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+        except wandb.errors.Error as error:
+            self._warn(f"{first_line(error)}; the table is in the report's folder", "run")
+
+    @rank_zero_only
     def log_error(self, error: BaseException) -> None:
         """Send an alert: the run stopped by a signal or an error. Ctrl-C needs none."""
         stopped = isinstance(error, RunInterrupted)
@@ -162,7 +182,8 @@ class WandbResultsLogger(WandbLogger):
             else "Loss or weights not finite" if isinstance(error, NonFiniteError)
             else "Training failed"
         )  # fmt: skip
-        self._experiment.alert(title, str(error) or type(error).__name__, level="WARN" if stopped else "ERROR")
+        text = "Resume with the same command and resume=auto." if stopped else str(error) or type(error).__name__
+        self._experiment.alert(title, text, level="WARN" if stopped else "ERROR")
 
     @rank_zero_only
     def close(self, failed: bool) -> None:
