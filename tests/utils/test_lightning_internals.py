@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import pytorch_lightning as pl
+import wandb
 from pytorch_lightning.callbacks import RichProgressBar, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
@@ -94,3 +95,8 @@ def test_the_loggers_have_their_protected_attributes(tmp_path):
     logger = WandbLogger(save_dir=tmp_path, offline=True)
     for name in ("_wandb_init", "_experiment"):
         assert hasattr(logger, name), f"WandbLogger.{name} is gone from Lightning; see loggers.wandb"
+
+
+def test_wandb_has_the_protected_method_of_artifacts():
+    message = "wandb.Run._log_artifact is gone or takes no use_after_commit; see loggers.wandb_artifacts"
+    assert "use_after_commit" in inspect.signature(wandb.Run._log_artifact).parameters, message

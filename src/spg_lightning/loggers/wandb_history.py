@@ -33,7 +33,7 @@ def last_steps(folder: Path, run_id: str) -> dict[str, int]:
 
 def records(path: Path) -> Iterator[Any]:
     """Yield the records of a run-*.wandb file. A truncated one, which a kill leaves at the end, is left out."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined] # made at import
 
     data = path.read_bytes()
     at, pieces = HEADER, b""
