@@ -174,15 +174,15 @@ class WandbResultsLogger(WandbLogger):
     @rank_zero_only
     def log_error(self, error: BaseException) -> None:
         """Send an alert: the run stopped by a signal or an error. Ctrl-C needs none."""
-        stopped = isinstance(error, RunInterrupted)
-        if self._experiment is None or (stopped and error.signal is signal.SIGINT):
+        received = error.signal if isinstance(error, RunInterrupted) else None
+        if self._experiment is None or received is signal.SIGINT:
             return
         title = (
-            f"Preempted by {error.signal.name}" if stopped
+            f"Preempted by {received.name}" if received
             else "Loss or weights not finite" if isinstance(error, NonFiniteError)
             else "Training failed"
         )  # fmt: skip
-        text = "Resume with the same command and resume=auto." if stopped else str(error) or type(error).__name__
+        text = "Resume with the same command and resume=auto." if received else str(error) or type(error).__name__
         self._experiment.alert(title, text, level="WARN" if stopped else "ERROR")
 
     @rank_zero_only
