@@ -183,7 +183,7 @@ class WandbResultsLogger(WandbLogger):
             else "Training failed"
         )  # fmt: skip
         text = "Resume with the same command and resume=auto." if received else str(error) or type(error).__name__
-        self._experiment.alert(title, text, level="WARN" if stopped else "ERROR")
+        self._experiment.alert(title, text, level="WARN" if received else "ERROR")
 
     @rank_zero_only
     def close(self, failed: bool) -> None:
