@@ -116,7 +116,9 @@ class WandbResultsLogger(WandbLogger):
 
     @rank_zero_only
     def log_dataset(self, name: str, splits: Mapping[str, Records]) -> None:
-        """Log the data set's index as an artifact that the run uses. Equal indices are one version of it."""
+        """Log the data set's index as an artifact that the run uses, if checkpoints are logged. Equal indices are one version."""
+        if self.log_checkpoints == "none":  # an artifact makes the end of the run wait for a server that went away
+            return
         wandb_artifacts.use_dataset(self.experiment, name, splits)
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
