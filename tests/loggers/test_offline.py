@@ -149,6 +149,7 @@ def test_a_mistake_of_the_user_is_told(online, monkeypatch, tmp_path):
     online(NOWHERE)
     logger = WandbResultsLogger(
         offline=True, timeouts={"start": 1, "finish": 1}, name=None, group=None, tags=[],
+        log_checkpoints="none", watch=None,
         project="a/b", save_dir=str(tmp_path),
     )  # fmt: skip
     with pytest.raises(UserError, match=r"^logger=wandb: .*project"):
