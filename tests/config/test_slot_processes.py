@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -90,22 +91,20 @@ def test_a_dead_job_frees_its_slot(tmp_path):
 
 
 def test_an_interruption_ends_all_jobs(tmp_path):
-    def wait():
+    def wait(interrupts=False):
         try:
+            (tmp_path / f"{os.getpid()}.ready").touch()
+            while interrupts and len(list(tmp_path.glob("*.ready"))) < 3:
+                time.sleep(0.01)
+            if interrupts:
+                os.kill(os.getppid(), signal.SIGINT)
             time.sleep(60)
         except KeyboardInterrupt:
             (tmp_path / f"{os.getpid()}.saved").touch()
             raise
 
-    def interrupt():
-        while len(list(tmp_path.glob("*.log"))) < 3:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        os.kill(os.getppid(), signal.SIGINT)
-        wait()
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, [wait, wait, interrupt, wait], slots_of("012", 1, 1, [0]))
+        run(tmp_path, [wait, wait, partial(wait, interrupts=True), wait], slots_of("012", 1, 1, [0]))
     assert len(list(tmp_path.glob("*.saved"))) == 3
     assert not (tmp_path / "3.log").exists()
 

@@ -190,4 +190,4 @@ def test_prepare_verifies_images_of_a_reader_of_ones_own(birds, cli, tmp_path):
     outcome = cli("prepare", *words)
     assert outcome.code == 1
     assert image.name in outcome.err
-    assert "1 findings" in outcome.line
+    assert "1 finding," in outcome.line

@@ -87,13 +87,18 @@ def missing(run, *more):
     return [key for key in promised if not run.all(key)] + ["provenance"] * ("provenance" not in run.config)
 
 
+def warnings_of_logger(caplog):
+    name = "spg_lightning.loggers.wandb"
+    return [record for record in caplog.records if record.name == name and record.levelno >= logging.WARNING]
+
+
 @pytest.mark.parametrize("offline", ["null", "false"])
 def test_an_unreachable_server(tiny_run, online, tmp_path, caplog, offline):
     online(NOWHERE)
     result, seconds = trained(tiny_run, tmp_path / "run", f"logger.offline={offline}", "logger.timeouts.start=3")
     assert seconds < 60  # a few more than without a logger; 60 leaves room for a busy machine
     assert result.metrics == tiny_run[0].metrics
-    told = [record for record in caplog.records if record.levelno >= logging.WARNING and record.name != "wandb"]
+    told = warnings_of_logger(caplog)
     assert len(told) == 1
     assert "127.0.0.1:9 did not accept the run" in told[0].message
     assert "wandb sync" in told[0].message
@@ -116,7 +121,7 @@ def test_a_server_that_goes_away_in_the_middle(tiny_run, online, tmp_path, caplo
         # it began on line, and the end waited for the server no longer than it was told to
         assert "UpsertBucket" in server.RequestHandlerClass.asked
         assert seconds < 60
-        (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+        (told,) = [record.message for record in warnings_of_logger(caplog)]
         assert "its tables are in the run folder's .csv files" in told
         assert result.metrics == tiny_run[0].metrics
         (folder,) = (tmp_path / "run" / "wandb").glob("run-*")
@@ -139,7 +144,7 @@ def test_a_server_that_refuses_the_run(tiny_run, online, tmp_path, caplog, monke
     monkeypatch.setattr(wandb, "init", refuse)
     trained(tiny_run, tmp_path / "run")
     assert modes == [None, "offline"]
-    (told,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    (told,) = [record.message for record in warnings_of_logger(caplog)]
     assert "did not accept the run (no more runs today); the run is kept on disk" in told
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert not missing(Run(folder))
