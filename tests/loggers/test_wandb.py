@@ -19,26 +19,13 @@ from tests.conftest import ROOT
 from tests.loggers.wandb_files import Run
 from tests.loggers.wandb_server import serving
 
+pytestmark = pytest.mark.usefixtures("away")
 # a start's first step has no step before it to measure
 TIMED = {"train/images_per_second", "train/step_seconds", "train/data_wait_seconds", "train/memory_gb"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def offline(tmp_path_factory):
-    """No key, no login, and wandb's own files in a temporary folder."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-            patch.delenv(name, raising=False)
-        for name, folder in (("HOME", ""), ("WANDB_DATA_DIR", "data"), ("WANDB_CACHE_DIR", "cache")):
-            patch.setenv(name, str(home / folder))
-        patch.setenv("WANDB_SILENT", "true")
-        yield
-        wandb.teardown()
-
-
 @pytest.fixture(scope="module")
-def reference(cub, offline):
+def reference(cub, away):
     """The rows of the uninterrupted run: three epochs of three steps."""
     folder = cub.parent / "uninterrupted"
     run(cub, folder)

@@ -31,19 +31,6 @@ LOSSES = ("cls", "b2", "b1", "c", "total")
 
 
 @pytest.fixture(scope="module")
-def away(tmp_path_factory):
-    """No key, no login, and wandb's own files in a temporary folder."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-            patch.delenv(name, raising=False)
-        for name, folder in (("HOME", ""), ("WANDB_DATA_DIR", "data"), ("WANDB_CACHE_DIR", "cache")):
-            patch.setenv(name, str(home / folder))
-        patch.setenv("WANDB_SILENT", "true")
-        yield patch
-
-
-@pytest.fixture(scope="module")
 def logged(away, tiny_run, tmp_path_factory):
     """A run with ablations, logged off line: its result, the data folder, the file read back."""
     folder = tmp_path_factory.mktemp("logged") / "run"

@@ -10,11 +10,26 @@ PROJECT = {"id": "p", "name": "spg_lightning", "entity": {"id": "e", "name": "me
 VIEWER = {"id": "1", "username": "me", "entity": "me", "flags": "{}", "teams": {"edges": []}}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers for the histories of its server: run id -> rows, each at the line where the client put it."""
+class JsonHandler(BaseHTTPRequestHandler):
+    """Replies in JSON, in silence."""
 
     def do_GET(self):
         self.reply({})
+
+    def reply(self, content):
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Handler(JsonHandler):
+    """Answers for the histories of its server: run id -> rows, each at the line where the client put it."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -53,17 +68,6 @@ class Handler(BaseHTTPRequestHandler):
         if chunk:
             rows = self.server.histories[name]
             rows[chunk["offset"] :] = [json.loads(line) for line in chunk["content"]]
-
-    def reply(self, content):
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 @contextmanager
