@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 import spg_lightning
+from spg_lightning import read_benchmark_parts
+from spg_lightning.data.readers.benchmark_metadata import LISTS
 from tests import trees
 from tests.checkpoints.test_published import import_published_names
 from tests.conftest import ROOT
@@ -91,6 +94,23 @@ def example_folder(tiny_run, tmp_path_factory):
     return folder
 
 
+def test_the_metadata_files_of_the_data_guide_are_read(tmp_path):
+    shown = re.findall(r"`(metadata/\S+\.txt)`[^`]*```\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    assert {Path(file).name for file, _ in shown} == set(LISTS)
+    for file, rows in shown:
+        for split in ("train", "test"):
+            target = tmp_path / file.replace("test", split)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(rows)
+    for image_id, size in {"sparrow/one.jpg": (60, 40), "gull/two.jpg": (80, 60)}.items():
+        (tmp_path / image_id).parent.mkdir()
+        Image.new("RGB", size).save(tmp_path / image_id)
+    records = read_benchmark_parts(str(tmp_path), str(tmp_path / "metadata"), masks=None, class_names=None).test
+    assert records.labels.tolist() == [0, 1]
+    assert records.boxes_of(0).tolist() == [[10, 5, 49, 29]]
+    assert len(records.boxes_of(1)) == 2
+
+
 class ValuesOnly(doctest.OutputChecker):
     """What an example without a value prints, such as progress and tables, is not compared."""
 
@@ -100,14 +120,14 @@ class ValuesOnly(doctest.OutputChecker):
 
 WITH_EXAMPLES = [
     # the commands train, predict and export
-    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "commands" else [], id=page.stem)
-    for page in API
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "commands" else [], id=str(page.relative_to(ROOT)))
+    for page in PAGES
     if examples(page)
 ]
 
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES)
-def test_the_examples_of_an_api_page_run(page, example_folder, monkeypatch, capfd):
+def test_the_examples_of_a_page_run(page, example_folder, monkeypatch, capfd):
     monkeypatch.chdir(example_folder)
     monkeypatch.setenv("SPG_LIGHTNING_CACHE", str(example_folder / "cache"))
     session = doctest.DocTestParser().get_doctest("\n".join(examples(page)), {}, page.stem, str(page), 0)
