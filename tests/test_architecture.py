@@ -1,6 +1,7 @@
 """The rooms of the package: nothing imports upwards, the root is small, names are unique, and the tests mirror the source."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -67,6 +68,13 @@ def test_nothing_imports_upwards(path):
     own = layer_of(name_of(path))
     upwards = sorted(name for name in imported(path) if layer_of(name) > own)
     assert not upwards, f"{name_of(path)} imports {upwards}, which are built on it"
+
+
+def test_one_module_knows_albumentations():
+    importing = [
+        name_of(path) for path in FILES if re.search(r"^\s*(import|from) albumentations", path.read_text(), re.MULTILINE)
+    ]
+    assert importing == ["data.transforms"]
 
 
 def test_the_root_is_small():

@@ -81,7 +81,7 @@ def test_training_batches_hold_ids_and_no_boxes(folder, augment):
     assert [boxes.shape for boxes in batch["true_boxes"]] == [(0, 4)] * 4
 
 
-@pytest.mark.parametrize("name", ["paper", "none", "color", "resized_crop"])
+@pytest.mark.parametrize("name", ["paper", "none", "color", "resized_crop", "torchvision"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_epoch_and_other_workers_give_the_same_images(folder, name, workers):
     whole = list(data_of(folder, f"augmentation={name}").train_dataloader())
@@ -101,7 +101,7 @@ def test_without_an_augmentation_training_sees_the_papers(folder):
         assert torch.equal(one["image"], two["image"])
 
 
-@pytest.mark.parametrize("name", ["none", "color", "resized_crop"])
+@pytest.mark.parametrize("name", ["none", "color", "resized_crop", "torchvision"])
 def test_the_device_refuses_another_augmentation_than_the_papers(folder, name):
     with pytest.raises(UserError, match=r"^data\.augment=device only supports augmentation=paper; .*augment=workers$"):
         data_of(folder, f"augmentation={name}", "data.augment=device")

@@ -45,7 +45,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_fraction: fraction of each class's training images held out if the reader has no val split.
         on_corrupt_image: "skip" or "error", see `ImageDataset`.
         decode: "full", or "reduced": decode training JPEGs at 1/2, 1/4 or 1/8 as long as no side falls below `resize`.
-        augmentation: albumentations steps for training images; None for the paper's.
+        augmentation: steps of albumentations or torchvision for training images; None for the paper's.
         augment: run the augmentation in the "workers" or on the "device". The device gives the same images, but only knows
             the paper's augmentation.
         shards: folder or address of the training images as shards, see `Shards`; None for image files.

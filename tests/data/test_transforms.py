@@ -3,6 +3,8 @@
 import albumentations as A
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms import v2
 
 from spg_lightning.config.build import instantiate_node
 from spg_lightning.config.compose import compose
@@ -10,7 +12,7 @@ from spg_lightning.data.transforms import augmentation_transform, is_paper_augme
 from spg_lightning.errors import UserError
 
 RESIZE, CROP = 72, 48
-CHOICES = ("paper", "none", "color", "resized_crop")
+CHOICES = ("paper", "none", "color", "resized_crop", "torchvision")
 BOX = np.array([[30, 20, 110, 80]], dtype=float)
 
 
@@ -86,6 +88,8 @@ WRONG = {
     "normalized twice": ([A.Resize(48, 48), A.Normalize()], "gives 48 x 48 x 3, float32"),
     "a tensor": ([A.Resize(48, 48), A.ToTensorV2()], "gives 3 x 48 x 48, torch.uint8"),
     "not a transform": (["flip"], "'flip' is not an albumentations transform"),
+    "of both libraries": ([A.Resize(48, 48), v2.RandomHorizontalFlip()], "v2 transforms cannot be mixed"),
+    "torchvision without a size": ([v2.RandomHorizontalFlip()], "gives 72 x 72 x 3, uint8, from an image of 72 x 72"),
 }
 
 
@@ -102,7 +106,7 @@ def test_what_does_not_give_the_networks_input_is_refused(name):
 
 def test_only_the_papers_steps_are_the_papers():
     assert is_paper_augmentation(steps_of("paper"), RESIZE, CROP)
-    for name in ("none", "color", "resized_crop"):
+    for name in CHOICES[1:]:
         assert not is_paper_augmentation(steps_of(name), RESIZE, CROP)
     assert not is_paper_augmentation(steps_of("paper"), RESIZE, CROP - 1)
     assert not is_paper_augmentation([*steps_of("paper")[:2], A.HorizontalFlip(p=0.4)], RESIZE, CROP)

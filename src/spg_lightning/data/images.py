@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
-import albumentations as A
 import numpy as np
 import torch
 from jaxtyping import Int, Int8, UInt8
@@ -15,7 +14,7 @@ from spg_lightning.data.decode import read_image
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
 from spg_lightning.data.seed_maps import SeedMasks
-from spg_lightning.data.transforms import Window, seed_transform
+from spg_lightning.data.transforms import Transform, Window, seed_transform
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import scale_boxes
 
@@ -97,7 +96,7 @@ class ImageDataset(Dataset):
 
     Args:
         records: the images.
-        transform: an albumentations pipeline that boxes and masks follow.
+        transform: a pipeline that boxes and masks follow.
         on_corrupt_image: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
         with_masks: load the masks, where there are any.
         with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
@@ -110,7 +109,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         records: Records,
-        transform: A.Compose,
+        transform: Transform,
         on_corrupt_image: str,
         with_masks: bool,
         with_boxes: bool = True,
@@ -168,7 +167,7 @@ class ImageDataset(Dataset):
         boxes = records.boxes_of(index) if self.with_boxes else np.zeros((0, 4))
         if len(boxes):  # they refer to the image in full
             boxes = boxes * (np.tile(photo.shape[1::-1], 2) / np.tile(records.sizes[index], 2))
-        arguments = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
+        arguments: dict[str, Any] = {"image": photo, "bboxes": boxes, "box_rows": np.arange(len(boxes))}
         size = (photo.shape[1], photo.shape[0])
         if self.seeds is not None:
             arguments["mask"] = self.seeds.mask(index, size, epoch)

@@ -1,17 +1,21 @@
-"""Transforms of images, boxes and masks, with albumentations."""
+"""Transforms of images, boxes and masks, with albumentations. No other module imports it."""
 
 import os
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 # albumentations looks up its newest version online at import
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import numpy as np
+from torchvision.transforms import v2
 
+from spg_lightning.data.torchvision_transforms import TorchvisionCompose
 from spg_lightning.errors import UserError, first_line
+
+Transform: TypeAlias = A.Compose | TorchvisionCompose
 
 
 def train_transform(resize: int, crop: int) -> A.Compose:
@@ -29,16 +33,27 @@ def test_transform(crop: int) -> A.Compose:
     return compose_steps([A.Resize(crop, crop)])
 
 
-def augmentation_transform(steps: Sequence[Any], resize: int, crop: int) -> A.Compose:
+def augmentation_transform(steps: Sequence[Any], resize: int, crop: int) -> Transform:
     """Return the pipeline of a config's augmentation. It is tried on images of several sizes.
+
+    Args:
+        steps: transforms of albumentations, or all of them of torchvision's v2.
+        resize, crop: see `train_transform`.
 
     Raises:
         UserError: a step is not a transform, a step fails, or the result is not uint8 of `crop` x `crop` x 3.
     """
-    for step in steps:
-        if not isinstance(step, A.BasicTransform | A.BaseCompose):
-            raise UserError(f"augmentation: {step!r} is not an albumentations transform; correct augmentation.steps")
-    transform = compose_steps(steps)
+    transform: Transform
+    if steps and all(isinstance(step, v2.Transform) for step in steps):
+        transform = TorchvisionCompose(steps)
+    else:
+        for step in steps:
+            if not isinstance(step, A.BasicTransform | A.BaseCompose):
+                raise UserError(
+                    f"augmentation: {step!r} is not an albumentations transform; correct augmentation.steps "
+                    "(torchvision's v2 transforms cannot be mixed with others)"
+                )
+        transform = compose_steps(steps)
     wanted = f"end with a step that gives dataset.crop={crop} x {crop} x 3, uint8, from images of any size"
     for seed, (height, width) in enumerate([(resize, resize), (2 * resize + 1, resize), (crop // 2 + 1, 2 * crop)] * 4):
         seed_transform(transform, seed)
@@ -91,11 +106,14 @@ class Windows:
         return Window(int(top), int(left), bool(flip.should_apply()))
 
 
-def seed_transform(transform: A.Compose, seed: int) -> None:
+def seed_transform(transform: Transform, seed: int) -> None:
     """Seed a pipeline so that its steps draw from one stream, one after another.
 
     albumentations' own `set_random_seed` starts the same stream in every step, so that flips would depend on the crop.
     """
+    if isinstance(transform, TorchvisionCompose):
+        transform.seed(seed)
+        return
     generator, draws = np.random.default_rng(seed), random.Random(seed)
     transform.random_generator, transform.py_random = generator, random.Random(seed)
     for step in transform.transforms:
