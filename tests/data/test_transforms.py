@@ -3,7 +3,6 @@
 import albumentations as A
 import numpy as np
 import pytest
-import torch
 from torchvision.transforms import v2
 
 from spg_lightning.config.build import instantiate_node
