@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint type format docs lowest wheel clean
+.PHONY: help demo test test-all lint type format docs licences lowest wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ docs: $(READY) ## build the site into build/site and check its links (no network
 	rm -rf build/site
 	$(BIN)/python -m sphinx -E -q -W --keep-going -c docs -d build/doctrees . build/site
 	$(BIN)/python docs/check_links.py build/site
+
+licences: $(READY) ## list the licences of all dependencies; fails if one is not compatible with MIT
+	$(BIN)/python docs/licences.py constraints.txt
 
 lowest: build/lowest.txt ## write the lowest versions that pyproject.toml allows into build/lowest.txt (needs uv)
 

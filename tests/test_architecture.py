@@ -72,7 +72,9 @@ def test_nothing_imports_upwards(path):
 
 def test_one_module_knows_albumentations():
     importing = [
-        name_of(path) for path in FILES if re.search(r"^\s*(import|from) albumentations", path.read_text(), re.MULTILINE)
+        name_of(path)
+        for path in FILES
+        if re.search(r"^\s*(import|from) albumentations", path.read_text(), re.MULTILINE)
     ]
     assert importing == ["data.transforms"]
 
