@@ -1,4 +1,4 @@
-"""Walk docs/annotate.md with photos whose boxes are known: make the folder, correct ten photos on the page, count right boxes.
+"""Follow docs/annotate.md with photos whose boxes are known: make the folder, correct ten photos on the page, count right boxes.
 
 python experiments/annotate/walk.py photos <CUB_20> <folder>
 python experiments/annotate/walk.py correct <CUB_20> <output_dir of predict> <corrected.json>

@@ -58,7 +58,7 @@ def workspace(entity: str, project: str, score_map: str) -> Any:
     sections = {
         "Localization on test, threshold from val": [
             *(bars(title, f"test/{metric}") for metric, title in ERRORS.items()),
-            bars("GT-known error of a blind centred box, %", "test/floor_center_gt_known_error"),
+            bars("GT-known error of the best centred box, %", "test/floor_center_gt_known_error"),
             bars("GT-known error by score map, %", *(f"test/{name}/gt_known_error" for name in maps)),
         ],
         "Right over threshold, test": [

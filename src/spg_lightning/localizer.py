@@ -131,7 +131,7 @@ class ModelOutput:
 class Localizer:
     """Localizes with a score map of a network: a box around the largest region above the threshold.
 
-    Evaluation, prediction, galleries and comparison sheets all localize with this class.
+    Evaluation, prediction, galleries and comparison figures all localize with this class.
 
     Args:
         network: in evaluation mode.

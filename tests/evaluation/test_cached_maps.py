@@ -152,7 +152,7 @@ def test_no_weights_no_floor(cub, caplog):
         "train", [*SMALL, "stem.pretrained.weights=/nowhere.pth", f"dataset.root={cub}", "output_dir=unused"]
     )
     assert build_training_free(missing) is None
-    assert "no training-free floor" in caplog.text
+    assert "no training-free baseline" in caplog.text
 
 
 @pytest.mark.parametrize(

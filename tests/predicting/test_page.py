@@ -1,4 +1,4 @@
-"""The page to look and choose: its files."""
+"""The review page: its files."""
 
 import base64
 import re

@@ -91,7 +91,7 @@ def _results(metrics: Mapping[str, float], shown: Mapping[str, str]) -> str:
     count = int(metrics.get("test/num_images", 0))
     return "\n".join([
         f"## Results on {count} test images\n",
-        "In percent. The last rows are blind guesses on the same images.\n",
+        "In percent. The last rows are naive baselines on the same images.\n",
         "| | |", "| --- | --- |", *rows, *floors, "",
     ])  # fmt: skip
 

@@ -113,7 +113,7 @@ def build_training_free(cfg: DictConfig) -> TrainingFreeMaps | None:
     except UserError as error:
         if is_needed:
             raise
-        log.warning("no training-free floor: %s", error)
+        log.warning("no training-free baseline: %s", error)
         return None
     assert isinstance(maps, TrainingFreeMaps)
     return maps

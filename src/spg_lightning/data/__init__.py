@@ -1,4 +1,4 @@
-"""One reader a data set, one common table of records, transforms. Knows nothing of Lightning or Hydra."""
+"""One reader a data set, one common table of records, transforms. Independent of Lightning and Hydra."""
 
 import lazy_loader
 

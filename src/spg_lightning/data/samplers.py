@@ -1,4 +1,4 @@
-"""Samplers that deal every image once, and the functions of the loader's workers."""
+"""Samplers that give every image to one process, once an epoch, and the functions of the loader's workers."""
 
 import math
 import signal
@@ -16,13 +16,13 @@ SHUFFLE_BUFFER_CHUNKS = 32  # chunks of about 400 images among which fetched ima
 
 
 class ProcessSampler(Sampler[int]):
-    """Deals 0 .. size - 1 to the processes: each index once, no padding.
+    """Distributes 0 .. size - 1 over the processes: each index once, no padding.
 
     Args:
         size: number of indices.
         rank, world_size: this process and the number of processes.
-        shuffle_seed: shuffles each epoch anew, identically in all processes, and deals every process the same number,
-            dropping the remainder of the epoch; None keeps the order and deals everything.
+        shuffle_seed: shuffles each epoch anew, identically in all processes, and gives every process the same number,
+            dropping the remainder of the epoch; None keeps the order and drops nothing.
         places: (size,) chunk of each index. Chunks are shuffled, and indices are shuffled within a window of
             `SHUFFLE_BUFFER_CHUNKS` chunks, so that only these must be on disk; None for a uniform shuffle.
     """

@@ -1,4 +1,4 @@
-"""What the pretrained backbone localizes without any training: seeds, boxes to choose by, and a floor of every report."""
+"""Boxes of the pretrained backbone without any training: seeds, boxes to choose by, and a baseline in every report."""
 
 import hashlib
 import json

@@ -43,7 +43,7 @@ class Examples:
 
 
 def fit_confidence(localizer: Localizer, data: ImageDataModule) -> Confidence:
-    """Fit the confidence of a localizer on val. Without boxes on val it knows nothing.
+    """Fit the confidence of a localizer on val. Without boxes on val it predicts None.
 
     Args:
         localizer: with the score map and threshold that val chose, on its device.

@@ -70,7 +70,7 @@ def _training_free_floor(
             trainer.strategy.barrier()
             counts[split] = maps.counts(files, data, split, len(test.thresholds))
     except UserError as error:  # the run itself is finished, and must not be lost
-        log.warning("no training-free floor: %s", error)
+        log.warning("no training-free baseline: %s", error)
         return {}
     numbers = summarize(counts["test"], counts["val"])
     return {f"test/floor_training_free_{name}": value for name, value in numbers.items() if not name.startswith("num_")}

@@ -112,7 +112,7 @@ def compute_evaluation(
     truth: Mapping[str, Boxes],
     frame: tuple[int, int],
 ) -> Evaluation:
-    """Return metrics and floors.
+    """Return metrics and naive baselines.
 
     Args:
         test, val: score map -> counts; without `val` thresholds are chosen on test, and only oracle numbers are given.
@@ -127,7 +127,7 @@ def compute_evaluation(
         of_test = {f"test/{k}": v for k, v in summarize(test[name], val[name] if val else None).items()}
         per_map[name] = {**of_val, **of_test}
     boxed = {split: [boxes for boxes in of_split if len(boxes)] for split, of_split in truth.items()}
-    blind = naive_baselines(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
+    baselines = naive_baselines(boxed["test"], boxed.get("val") or None, frame) if boxed.get("test") else {}
     if val and test[chosen].num_boxed and not val[chosen].num_boxed:
         log.warning(
             "the val images have no boxes to choose a threshold by: boxes are drawn at the default %g, and only oracle numbers "
@@ -140,7 +140,7 @@ def compute_evaluation(
         score_map=chosen,
         threshold=threshold,
         per_map=per_map,
-        naive_baselines={f"test/{name}": value for name, value in blind.items()},
+        naive_baselines={f"test/{name}": value for name, value in baselines.items()},
         curves={"val": val, "test": test} if val else {"test": test},
         frame=frame,
     )

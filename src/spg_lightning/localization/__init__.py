@@ -1,4 +1,4 @@
-"""Score map -> boxes -> metrics. Knows nothing of networks: any method's maps will do."""
+"""Score map -> boxes -> metrics. Independent of networks: works with the maps of any method."""
 
 import lazy_loader
 

@@ -119,7 +119,7 @@ class Confidence:
 
     @classmethod
     def from_plain(cls, stored: Mapping[str, Any] | None) -> "Confidence":
-        """Return what `as_plain` gave; without it a confidence that knows nothing."""
+        """Return what `as_plain` gave; without it a confidence that predicts None."""
         if not stored:
             return cls()
         parts = {key: _logistic(stored.get(key)) for key in ("box", "presence")}

@@ -1,4 +1,4 @@
-"""What a blind guess scores: the whole image, and the best box in the centre. Every report shows them."""
+"""Naive baselines, which do not look at the image: the whole image, and the best centred box. Every report shows them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def naive_baselines(
     val: Sequence[Int[np.ndarray, "_ 4"]] | None,
     frame: tuple[int, int],
 ) -> dict[str, float]:
-    """Return the GT-known errors of blind boxes at IoU 0.5, in percent.
+    """Return the GT-known errors of the naive baselines at IoU 0.5, in percent.
 
     Args:
         test, val: ground-truth boxes of each image, scaled to the frame.

@@ -1,4 +1,4 @@
-/* The page to look and choose. `index.js` calls SPG.index, each file of data/ calls SPG.photo. All text is set as text. */
+/* The review page. `index.js` calls SPG.index, each file of data/ calls SPG.photo. All text is set as text. */
 "use strict";
 
 (() => {

@@ -1,4 +1,4 @@
-"""A page to look and choose: photos whose boxes a person accepts, rejects or corrects in a browser, without a server.
+"""The review page: photos whose boxes a person accepts, rejects or corrects in a browser, without a server.
 
 `write_photo` writes a photo and its score maps while predicting, `write_page` the page around them at the end. The browser
 cuts the maps itself (`page_regions.js`), so that threshold and regions can be changed on the page.

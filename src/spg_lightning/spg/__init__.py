@@ -1,4 +1,4 @@
-"""The paper: network, guidance, losses and score maps. Knows nothing of Lightning or Hydra."""
+"""The paper: network, guidance, losses and score maps. Independent of Lightning and Hydra."""
 
 from spg_lightning.spg.guidance import (
     BACKGROUND,

@@ -1,4 +1,4 @@
-"""Backbones kept dense and cut in two. One file a stem; all speak `Stem`."""
+"""Backbones kept dense and cut in two. One file per stem; all implement `Stem`."""
 
 from spg_lightning.stems.base import Stem, StemChannels, StemFeatures
 from spg_lightning.stems.efficientnet_lite0 import EfficientNetLite0Stem

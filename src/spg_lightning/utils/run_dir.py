@@ -121,5 +121,5 @@ class RunDir:
         for path in (self.provenance, self.config, self.log, *results):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.gallery, ignore_errors=True)
-        if not kept:  # a resumed run goes on with its seeds
+        if not kept:  # a resumed run continues with its seeds
             shutil.rmtree(self.seeds, ignore_errors=True)

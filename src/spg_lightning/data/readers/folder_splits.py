@@ -1,4 +1,4 @@
-"""Deal the images of a folder to train, val and test: images with ground truth choose and measure, the others train."""
+"""Assign the images of a folder to train, val and test: images with ground truth choose and measure, the others train."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,14 +17,14 @@ def draw_splits(
     seed: int,
     has_truth: Collection[str],
 ) -> dict[str, str]:
-    """Deal the images of each class to the splits. Depends on the seed and the names, not on their order.
+    """Assign the images of each class to the splits. Depends on the seed and the names, not on their order.
 
     Where only some images have boxes or masks, these go to val first, `MIN_ANNOTATED_VAL` of them even if that is more than its
     fraction; the others fill test, then val, and are trained on only beyond that.
 
     Args:
         classes: image -> class.
-        kept: images to deal.
+        kept: images to assign.
         fractions: split -> fraction of each class.
         seed: of the draw.
         has_truth: images with boxes or masks.

@@ -24,7 +24,7 @@ def read_toybirds(root: str | None, num_train: int, num_test: int, seed: int) ->
 
     Args:
         root: folder that keeps drawn data sets; None for spg_lightning's folder in the user's cache.
-        num_train, num_test: images, dealt evenly over the eight classes.
+        num_train, num_test: images, distributed evenly over the eight classes.
         seed: the same seed gives the same files, byte for byte.
     """
     for name, number in (("num_train", num_train), ("num_test", num_test)):

@@ -1,4 +1,4 @@
-"""Look at every image and mask of a data set: does it decode, and is it as large as its records say?"""
+"""Check every image and mask of a data set: it decodes, and has the size that its records say."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
