@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from spg_lightning import build_network, compose, evaluate, train
+from spg_lightning.reporting.gallery import SIDE
 from tests.callbacks.helpers import run
 from tests.conftest import TINY
 from tests.trees import write_cub
@@ -57,7 +58,7 @@ def test_a_run_folder_holds_what_is_promised(tiny_run):
         assert (result.output_dir / "checkpoints" / f"{name}.ckpt").is_file()
     overview = Image.open(result.output_dir / "gallery" / "overview.png")
     # ground truth, attention, three masks, perhaps the chosen map, its mask, the box
-    assert overview.width in (7 * 198 + 6, 8 * 198 + 6)
+    assert overview.width in (7 * (SIDE + 6) + 6, 8 * (SIDE + 6) + 6)
     assert len(list((result.output_dir / "gallery").glob("*.png"))) == 3
     rows = list(csv.DictReader((result.output_dir / "metrics.csv").open()))
     assert any(row["val/gt_known_error"] for row in rows)

@@ -92,4 +92,4 @@ def render_sample(localizer: Localizer, data: ImageDataModule, index: int) -> Pi
     sample = data.dataset("test")[index]
     assert sample is not None  # it has been evaluated
     (values,) = localizer.maps(sample["image"][None], [sample["label"]])
-    return Picture(values, sample["image"].permute(1, 2, 0).numpy())
+    return Picture(values, data.dataset("test").source(index))

@@ -77,7 +77,9 @@ def curve_rows(evaluation: Evaluation, split: str) -> list[list[Any]]:
 def _row(view: SampleView, class_names: Sequence[str]) -> list[Any]:
     import wandb
 
-    heat = wandb.Image(overlay.heat(view.photo, view.score_map), caption=view.name)
+    height, width = view.photo.shape[:2]
+    hot = overlay.heat(view.photo, overlay.resize_map(view.score_map, width, height))
+    heat = wandb.Image(hot, caption=view.name)
     names = [view.image, short_name(view.label), short_name(view.predicted)]
     return [_image(view, class_names), heat, *names, view.iou, view.iou >= 0.5, *view.box]
 
@@ -94,6 +96,7 @@ def _image(view: SampleView, class_names: Sequence[str]) -> Any:
         common = {"domain": "pixel", "class_id": number, "box_caption": caption, **more}
         return {"box_data": [{"position": box, **common} for box in corners], "class_labels": names}
 
+    height, width = view.photo.shape[:2]
     caption = f"{short_name(view.predicted)}, IoU {view.iou:.2f}"
     return wandb.Image(
         view.photo,
@@ -103,7 +106,10 @@ def _image(view: SampleView, class_names: Sequence[str]) -> Any:
             "predicted": layer([view.box], view.predicted, caption, scores={"iou": view.iou}),
         },
         masks={
-            f"supervises_{name}": {"mask_data": _mask_ids(ternary), "class_labels": names}
+            f"supervises_{name}": {
+                "mask_data": _mask_ids(overlay.resize_labels(ternary, width, height)),
+                "class_labels": names,
+            }
             for name, ternary in view.masks.items()
         },
         classes=[{"id": number, "name": name} for number, name in names.items()],

@@ -18,7 +18,7 @@ from spg_lightning.spg.training_step import Loss
 
 log = logging.getLogger(__name__)
 
-SIDE = 192  # of a panel in pixels
+SIDE = 224  # pixels of the longer side of a panel
 
 
 def write_gallery(
@@ -26,26 +26,37 @@ def write_gallery(
 ) -> list[Path]:
     """Write a PNG per test image, and `overview.png` with all of them; return the paths.
 
-    Panels: the image with ground truth; attention of the label; the masks that supervise B2, B1 and C (foreground amber,
+    Panels: the image with ground truth; attention of the label; the masks that supervise B2, B1 and C (foreground pink,
     background blue, ignored grey), where `loss` has thresholds and guidance; the score map; the mask at the threshold, the true one
     outlined in green; the box and the predicted class.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, paths = [], []
+    colours: dict[str, overlay.Colour] = {}
     views = collect_views(localizer, data, loss, count)
     for text in full_masks(_smallest_foreground(views)):
         log.warning("%s", text)
     for view in views:
         row = overlay.panel_row(panels(view), SIDE)
-        legend = overlay.legend(row.shape[1], overlay.BOXES | (overlay.MASKS if view.masks else {}))
+        colours |= _colours(view)
         path = folder / f"{view.image.replace('/', '_')}.png"
-        Image.fromarray(np.concatenate([row, legend])).save(path)
+        Image.fromarray(np.concatenate([row, overlay.legend(row.shape[1], _colours(view))])).save(path)
         rows.append(row)
         paths.append(path)
     if rows:
-        Image.fromarray(np.concatenate([*rows, legend])).save(folder / "overview.png")
+        Image.fromarray(np.concatenate([*rows, overlay.legend(rows[0].shape[1], colours)])).save(
+            folder / "overview.png"
+        )
         paths.append(folder / "overview.png")
     return paths
+
+
+def _colours(view: SampleView) -> dict[str, overlay.Colour]:
+    """Return the legend of an image's panels."""
+    colours = overlay.BOXES | overlay.MASK | (overlay.TERNARY if view.masks else {})
+    if not view.has_truth:
+        del colours["ground truth"]
+    return colours
 
 
 def _smallest_foreground(views: Sequence[SampleView]) -> dict[str, float]:
@@ -60,22 +71,23 @@ def _smallest_foreground(views: Sequence[SampleView]) -> dict[str, float]:
 def panels(view: SampleView) -> list[tuple[str, overlay.Photo]]:
     """Return the captioned panels of an image."""
     # drawn at the panels' size, so that lines and letters stay sharp
-    scale = SIDE / len(view.photo)
-    photo = overlay.resize(view.photo, SIDE, SIDE)
-    true_boxes = [([c * scale for c in box], overlay.TRUTH, "") for box in view.truth]
-    drawn = [("ground truth", overlay.boxes(photo, true_boxes))]
-    drawn.append(("attention", overlay.heat(photo, overlay.resize_map(view.attention, SIDE, SIDE))))
+    photo = overlay.resize_to_fit(view.photo, SIDE)
+    height, width = photo.shape[:2]
+    scale = np.tile([width / view.photo.shape[1], height / view.photo.shape[0]], 2)
+    true_boxes = [((np.array(box) * scale).tolist(), overlay.TRUTH, "") for box in view.truth]
+    drawn = [("ground truth" if view.has_truth else "image", overlay.boxes(photo, true_boxes))]
+    drawn.append(("attention", overlay.heat(photo, overlay.resize_map(view.attention, width, height))))
     for name, ternary in view.masks.items():
-        nearest = np.asarray(Image.fromarray(ternary.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST))
         fraction = np.mean(ternary == FOREGROUND)
-        drawn.append((f"mask for {name.upper()}: {fraction:.0%} fg", overlay.mask(photo, nearest.astype(np.int8))))
+        enlarged = overlay.resize_labels(ternary, width, height)
+        drawn.append((f"mask for {name.upper()}: {fraction:.0%} fg", overlay.mask(photo, enlarged)))
     if view.name != "attention":
-        enlarged = overlay.resize_map(view.score_map, SIDE, SIDE)
+        enlarged = overlay.resize_map(view.score_map, width, height)
         drawn.append((f"score map: {title_of(view.name)}", overlay.heat(photo, enlarged)))
     drawn.append((_mask_caption(view), _mask_panel(photo, view)))
     final = [
         *true_boxes,
-        ([c * scale for c in view.box], overlay.PREDICTED, f"IoU {view.iou:.2f}" if len(view.truth) else ""),
+        ((np.array(view.box) * scale).tolist(), overlay.PREDICTED, f"IoU {view.iou:.2f}" if len(view.truth) else ""),
     ]
     right = "right" if view.predicted == view.label else "wrong"
     drawn.append((f"{short_name(view.predicted)} ({right})", overlay.boxes(photo, final)))
@@ -88,13 +100,12 @@ def _mask_caption(view: SampleView) -> str:
 
 def _mask_panel(photo: overlay.Photo, view: SampleView) -> overlay.Photo:
     """Return the image dimmed outside the mask; the true mask, if any, is outlined."""
-    predicted = overlay.resize_map(view.score_map, SIDE, SIDE) >= view.level
-    outlines = {overlay.PREDICTED: predicted}
+    height, width = photo.shape[:2]
+    predicted = overlay.resize_map(view.score_map, width, height) >= view.level
+    outlines = {overlay.FOREGROUND: predicted}
     if view.true_mask is not None:
-        true = Image.fromarray((view.true_mask == FOREGROUND).astype(np.uint8)).resize(
-            (SIDE, SIDE), Image.Resampling.NEAREST
-        )
-        outlines = {overlay.TRUTH: np.asarray(true) > 0, **outlines}
+        true = overlay.resize_labels(view.true_mask, width, height)
+        outlines = {overlay.TRUTH: true == FOREGROUND, **outlines}
     return overlay.cutout(photo, predicted, outlines)
 
 

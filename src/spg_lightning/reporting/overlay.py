@@ -13,10 +13,11 @@ Photo = UInt8[np.ndarray, "Y X 3"]
 Box = Sequence[float]
 Colour = tuple[int, int, int]
 TRUTH, PREDICTED = (64, 220, 90), (255, 196, 0)  # RGB; green and amber differ in brightness, too
-FOREGROUND, BACKGROUND, IGNORED = (255, 196, 0), (28, 46, 84), (150, 150, 150)
+FOREGROUND, BACKGROUND, IGNORED = (236, 72, 160), (28, 46, 84), (150, 150, 150)  # pink: of no box, and rare in photos
 
-BOXES = {"true box": TRUTH, "predicted box": PREDICTED}
-MASKS = {"mask: foreground": FOREGROUND, "background": BACKGROUND, "ignored": IGNORED}
+BOXES = {"ground truth": TRUTH, "predicted box": PREDICTED}
+MASK = {"mask": FOREGROUND}
+TERNARY = {"background": BACKGROUND, "ignored": IGNORED}
 
 # of the 256 levels of a map; colours are multiplied by their opacity, so that a picture takes two look-ups
 OPACITY = np.linspace(0.25, 0.8, 256, dtype=np.float32)[:, None]
@@ -31,7 +32,7 @@ def heat(photo: Photo, score_map: Float[np.ndarray, "Y X"]) -> Photo:
 
 
 def mask(photo: Photo, ternary: Int8[np.ndarray, "Y X"]) -> Photo:
-    """Blend a ternary mask over an image: foreground amber, background dark blue, ignored grey."""
+    """Blend a ternary mask over an image: foreground pink, background dark blue, ignored grey."""
     palette = np.array([BACKGROUND, FOREGROUND, IGNORED])  # ignored is -1, the last entry
     return (0.35 * photo + 0.65 * palette[ternary]).astype(np.uint8)
 
@@ -85,6 +86,13 @@ def resize(photo: Photo, width: int, height: int) -> Photo:
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def resize_to_fit(photo: Photo, side: int) -> Photo:
+    """Return an image whose longer side has `side` pixels, in its own proportions."""
+    height, width = photo.shape[:2]
+    factor = side / max(height, width)
+    return resize(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
 def resize_down(photo: Photo, side: int) -> Photo:
     """Return an image whose longer side has at most `side` pixels."""
     height, width = photo.shape[:2]
@@ -101,25 +109,50 @@ def resize_map(score_map: Float[np.ndarray, "y x"], width: int, height: int) -> 
     return np.clip(np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)), 0, 1)
 
 
+def resize_labels(ternary: Int8[np.ndarray, "y x"], width: int, height: int) -> Int8[np.ndarray, "Y X"]:
+    """Resize a ternary mask without mixing its values."""
+    return np.asarray(cv2.resize(ternary, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
 def panel_row(panels: Sequence[tuple[str, Photo]], side: int, caption_height: int = 24) -> Photo:
-    """Put captioned square panels in a row on white."""
-    gap = 6
-    sheet = Image.new("RGB", (len(panels) * (side + gap) + gap, side + caption_height + gap), "white")
+    """Put captioned panels in a row on white, each in the middle of a column of `side` pixels."""
+    gap, height = 6, max(panel.shape[0] for _, panel in panels)
+    sheet = Image.new("RGB", (len(panels) * (side + gap) + gap, height + caption_height + gap), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for k, (caption, panel) in enumerate(panels):
         x = gap + k * (side + gap)
-        pen.text((x + side / 2, caption_height / 2), caption, font=font, fill=(30, 30, 30), anchor="mm")
-        sheet.paste(Image.fromarray(resize(panel, side, side)), (x, caption_height))
+        text = _shorten(caption, font, side)
+        pen.text((x + side / 2, caption_height / 2), text, font=font, fill=(30, 30, 30), anchor="mm")
+        corner = (x + (side - panel.shape[1]) // 2, caption_height + (height - panel.shape[0]) // 2)
+        sheet.paste(Image.fromarray(panel), corner)
     return np.asarray(sheet)
 
 
+def _shorten(text: str, font: Any, width: int) -> str:
+    """Return a text that is at most `width` pixels wide, with "..." in its middle if it was longer."""
+    kept = len(text)
+    short = text
+    while font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+    return short
+
+
 def legend(width: int, entries: Mapping[str, Colour], height: int = 26) -> Photo:
-    """Return a row of colours and their meanings, of the width of the picture above it."""
-    sheet = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    x, side = 8, 12
-    for text, colour in entries.items():
-        pen.rectangle((x, (height - side) // 2, x + side, (height + side) // 2), fill=colour, outline=(0, 0, 0))
-        pen.text((x + side + 6, height / 2), text, font=font, fill=(30, 30, 30), anchor="lm")
-        x += side + 6 + round(font.getlength(text)) + 20
+    """Return colours and their meanings, of the width of the picture above, in as many lines as they need."""
+    font, side = ImageFont.load_default(size=13), 12
+    x, lines = 8, 1
+    places: list[tuple[int, int]] = []
+    for text in entries:
+        needed = side + 6 + round(font.getlength(text))
+        if places and x + needed > width:
+            x, lines = 8, lines + 1
+        places.append((x, (lines - 1) * height))
+        x += needed + 20
+    sheet = Image.new("RGB", (width, lines * height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for (x, y), (text, colour) in zip(places, entries.items(), strict=True):
+        top = y + (height - side) // 2
+        pen.rectangle((x, top, x + side, top + side), fill=colour, outline=(0, 0, 0))
+        pen.text((x + side + 6, y + height / 2), text, font=font, fill=(30, 30, 30), anchor="lm")
     return np.asarray(sheet)

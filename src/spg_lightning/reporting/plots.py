@@ -1,12 +1,14 @@
 """Plot an evaluation: accuracy over threshold, overlaps, precision over recall."""
 
+from collections.abc import Callable
 from io import StringIO
 from math import isnan
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
 
 from spg_lightning.evaluation.results import Evaluation
 from spg_lightning.localization.metrics import IOUS, LocalizationCounts
@@ -14,22 +16,47 @@ from spg_lightning.localization.metrics import IOUS, LocalizationCounts
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 BLUE, ORANGE, GREEN, VERMILION, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222", "#888888"
 
+WIDTH, HEIGHT = 4.6, 4.1  # inches of a panel; at least the width of a phone's screen
+Panel = Callable[[Axes, Evaluation, LocalizationCounts], None]
 
-def plot_evaluation(evaluation: Evaluation) -> Figure:
-    """Plot the chosen map's test split: accuracy over threshold, IoU of each image, precision over recall."""
+
+def plot_evaluation(evaluation: Evaluation) -> Figure | None:
+    """Plot the panels side by side; None where there are none, without boxes and masks."""
+    panels = _panels(evaluation)
+    if not panels:
+        return None
+    figure = Figure(figsize=(WIDTH * len(panels), HEIGHT))
+    parts = figure.subfigures(1, len(panels), squeeze=False)[0]
+    for part, panel in zip(parts, panels, strict=True):
+        _draw(part, panel, evaluation)
+    return figure
+
+
+def plot_panels(evaluation: Evaluation) -> list[Figure]:
+    """Plot each panel as a figure of its own, so that a narrow page can put them below each other."""
+    figures = []
+    for panel in _panels(evaluation):
+        figures.append(Figure(figsize=(WIDTH, HEIGHT)))
+        _draw(figures[-1], panel, evaluation)
+    return figures
+
+
+def _panels(evaluation: Evaluation) -> list[Panel]:
+    """Return the plots of the chosen map's test split: accuracy over threshold, IoU of each image, precision over recall."""
     counts = evaluation.curves["test"][evaluation.score_map]
-    panels = [_plot_accuracy] if counts.num_boxed else []
+    panels: list[Panel] = [_plot_accuracy] if counts.num_boxed else []
     if any(not isnan(result.iou) for result in evaluation.images):
         panels.append(_plot_overlaps)
     if counts.pixel_hist.any():
         panels.append(_plot_precision)
-    figure = Figure(figsize=(4.6 * max(len(panels), 1), 4.2), layout="constrained")
-    for axes, draw in zip(
-        np.atleast_1d(figure.subplots(1, max(len(panels), 1))), panels or [_plot_nothing], strict=True
-    ):
-        draw(axes, evaluation, counts)
-        tidy(axes)
-    return figure
+    return panels
+
+
+def _draw(figure: FigureBase, panel: Panel, evaluation: Evaluation) -> None:
+    figure.subplots_adjust(left=0.13, right=0.97, bottom=0.3, top=0.92)  # the same axes in all; a legend fits below
+    axes = figure.subplots()
+    panel(axes, evaluation, evaluation.curves["test"][evaluation.score_map])
+    tidy(axes)
 
 
 def tidy(axes: Axes) -> None:
@@ -79,6 +106,7 @@ def _plot_overlaps(axes: Axes, evaluation: Evaluation, counts: LocalizationCount
     axes.hist(ious, bins=np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white", linewidth=0.6)
     axes.axvline(0.5, color=BLACK, linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), xlabel=f"IoU of the box at threshold {evaluation.threshold:.3f}", ylabel="images")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"Overlap, median {np.median(ious):.2f}", fontsize=11, loc="left")
 
 
@@ -95,10 +123,14 @@ def _plot_precision(axes: Axes, evaluation: Evaluation, counts: LocalizationCoun
     _add_legend(axes)
 
 
-def _plot_nothing(axes: Axes, evaluation: Evaluation, counts: LocalizationCounts) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.set_title("No boxes and no masks to compare with", fontsize=11, loc="left")
-
-
 def _add_legend(axes: Axes) -> None:
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)  # hides no curve
+    # below the axes, where it hides no curve
+    axes.legend(
+        fontsize=8,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(-0.14, -0.16),
+        ncols=2,
+        columnspacing=1,
+        handlelength=1.6,
+    )

@@ -22,14 +22,14 @@ from spg_lightning.localization.collapse import box_fraction, full_boxes, one_cl
 from spg_lightning.localization.metrics import CURVES
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
-from spg_lightning.reporting.plots import as_svg, plot_evaluation, save_png
+from spg_lightning.reporting.plots import as_svg, plot_evaluation, plot_panels, save_png
 from spg_lightning.reporting.samples import evenly_spaced_indices
 from spg_lightning.reporting.tables import print_evaluation, result_table, write_score_map_table
 from spg_lightning.utils.provenance import write_json
 
 log = logging.getLogger(__name__)
 
-HEIGHT = 200  # pixels of an image on the page
+SIDE = 360  # pixels of the longer side of an image on the page
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write_evaluation(
     """Write the results, print the table, and warn of a collapse.
 
     Beside metrics.json lie score_maps.csv (every number of every map), curves.csv (images localized at every threshold),
-    images.csv (a row per test image), curves.png, report.html and provenance.json. Beside maps.json they begin with "maps_".
+    images.csv (a row per test image), curves.png (with boxes or masks), report.html and provenance.json. Beside maps.json they begin with "maps_".
 
     Args:
         path: of the metrics' JSON file.
@@ -63,19 +63,19 @@ def write_evaluation(
         picture: returns the picture of a test image, given its index in the records.
         count: number of the worst and of the best images on the page.
     """
-    figure = plot_evaluation(evaluation)
     groups = _select_images(evaluation, count)
     shown = {
         name: [_render(result, records, picture(result.index)) for result in group] for name, group in groups.items()
     }
-    page = _render_page(path, evaluation, provenance, title, as_svg(figure), shown)
+    page = _render_page(path, evaluation, provenance, title, shown)
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
     if evaluation.images:
         _write_images(_sibling(path, "images.csv"), evaluation.images)
     _write_curves(_sibling(path, "curves.csv"), evaluation)
     write_score_map_table(_sibling(path, "score_maps.csv"), evaluation)
-    save_png(figure, _sibling(path, "curves.png"))
+    if (figure := plot_evaluation(evaluation)) is not None:
+        save_png(figure, _sibling(path, "curves.png"))
     _sibling(path, "report.html").write_text(page, encoding="utf-8")
     write_json(path, evaluation.metrics)
     write_json(_sibling(path, "provenance.json"), provenance)  # last: it marks a finished run
@@ -91,31 +91,32 @@ def _sibling(path: Path, name: str) -> Path:
 
 
 def _select_images(evaluation: Evaluation, count: int) -> dict[str, list[ImageResult]]:
-    """Return the worst and the best images by IoU. Without boxes, return evenly spaced ones."""
+    """Return the worst and the best images by IoU, none of them twice. Without boxes, return evenly spaced ones."""
     by_iou = sorted((r for r in evaluation.images if not isnan(r.iou)), key=lambda result: result.iou)
     if by_iou:
-        return {"Worst": by_iou[:count], "Best": by_iou[::-1][:count]}
-    return {"Some": [evaluation.images[index] for index in evenly_spaced_indices(len(evaluation.images), count)]}
+        worst = by_iou[: min(count, len(by_iou) // 2)]
+        return {"Worst": worst, "Best": by_iou[len(worst) :][::-1][:count]}
+    return {"": [evaluation.images[index] for index in evenly_spaced_indices(len(evaluation.images), count)]}
 
 
 def _render(result: ImageResult, records: Records, picture: Picture) -> dict[str, Any]:
     """Draw map and boxes over an image, as a data URL with its size and class names."""
-    width, height = (int(side) for side in records.sizes[result.index])
-    size = (min(max(round(HEIGHT * width / height), HEIGHT // 4), 2 * HEIGHT), HEIGHT)
+    own = records.sizes[result.index]
+    size = [max(1, round(side)) for side in own * SIDE / own.max()]
     score_map = overlay.resize_map(picture.score_map, *size)
-    photo = (
-        np.full((size[1], size[0], 3), 40, np.uint8) if picture.photo is None else overlay.resize(picture.photo, *size)
-    )
-    scale = np.array([size[0] / width, size[1] / height] * 2)
+    photo = np.full((size[1], size[0], 3), 40, np.uint8)
+    if picture.photo is not None:
+        photo = overlay.resize(picture.photo, *size)
+    scale = np.tile(size / own, 2)
     boxes = [((box * scale).tolist(), overlay.TRUTH, "") for box in records.boxes_of(result.index)]
-    text = "" if isnan(result.iou) else f"IoU {result.iou:.2f}"
-    boxes.append(((np.array(result.box) * scale).tolist(), overlay.PREDICTED, text))
+    boxes.append(((np.array(result.box) * scale).tolist(), overlay.PREDICTED, ""))
     buffer = BytesIO()
     Image.fromarray(overlay.boxes(overlay.heat(photo, score_map), boxes)).save(buffer, "JPEG", quality=88)
     return {
         "result": result,
         "label": short_name(result.label),
         "predicted": short_name(result.predicted),
+        "iou": "" if isnan(result.iou) else f"IoU {result.iou:.2f}",
         "url": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
         "width": size[0],
         "height": size[1],
@@ -127,19 +128,23 @@ def _render_page(
     evaluation: Evaluation,
     provenance: dict[str, Any],
     title: str,
-    figure: str,
     groups: dict[str, list[dict[str, Any]]],
 ) -> str:
     template = jinja2.Environment(autoescape=True).from_string(
         (files("spg_lightning.reporting") / "run_page.html").read_text(encoding="utf-8")
     )
-    names = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv", "curves.png"]
+    has_boxes = evaluation.curves["test"][evaluation.score_map].num_boxed > 0
+    colours = overlay.BOXES if has_boxes else {"predicted box": overlay.PREDICTED}
+    figures = [as_svg(figure) for figure in plot_panels(evaluation)]
+    names = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv"]
+    names += ["curves.png"] if figures else []
     return template.render(
         title=title,
         evaluation=evaluation,
         table=result_table(evaluation),
-        figure=figure,
+        figures=figures,
         groups=groups,
+        colours=colours,
         provenance=provenance,
         files=[_sibling(path, name).name for name in names],
         metrics=path.name,

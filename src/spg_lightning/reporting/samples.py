@@ -13,9 +13,12 @@ from spg_lightning.errors import UserError
 from spg_lightning.localization.regions import Box
 from spg_lightning.localization.threshold_scan import box_in_photo, scan_thresholds
 from spg_lightning.localizer import Localizer
+from spg_lightning.reporting.overlay import resize_down
 from spg_lightning.score_maps.registry import resolve
 from spg_lightning.spg.losses import masks_from_loss
 from spg_lightning.spg.training_step import Loss
+
+PHOTO_SIDE = 320  # pixels of a photo's longer side, at most
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class SampleView:
         index: in the records of the test split.
         image: its id.
         label, predicted: names of classes.
-        image: at the network's input size; boxes are in its pixels, x0 y0 x1 y1.
+        photo: in its own proportions, `PHOTO_SIDE` pixels at most; boxes are in its pixels, x0 y0 x1 y1.
         truth: ground-truth boxes.
         box: of the score map at the threshold.
         iou: its best with any of `truth`.
-        attention: of the label, in [0, 1].
+        attention: of the label, in [0, 1], as all maps and masks at the network's input size.
         masks: the ternary mask that supervises each branch; empty without guidance.
         name: of the score map that localizes.
         score_map: its values, in [0, 1].
@@ -52,6 +55,11 @@ class SampleView:
     score_map: Float[np.ndarray, "Y X"]
     threshold: float
     true_mask: Int8[np.ndarray, "Y X"] | None
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether a box or a mask is known."""
+        return bool(self.truth) or self.true_mask is not None
 
     @property
     def level(self) -> float:
@@ -105,17 +113,19 @@ def _view(localizer: Localizer, data: ImageDataModule, loss: Loss | None, sample
     with Localizer(network, maps).context(sample["image"][None]) as context:
         output = context.output
         attention, values = (context.map(name, label)[0, 0].cpu().numpy() for name in ("attention", localizer.name))
-    truth = data.ground_truth("test", [index])[0]
-    inside, iou = scan_thresholds(values, truth).box_at(localizer.threshold)
+    inside, iou = scan_thresholds(values, sample["true_boxes"]).box_at(localizer.threshold)
+    photo = resize_down(data.dataset("test").source(index), PHOTO_SIDE)
+    size = (photo.shape[1], photo.shape[0])
+    truth = records.boxes_of(index) * (np.tile(size, 2) / np.tile(records.sizes[index], 2))
     masks = {} if loss is None else masks_from_loss(loss, output, label)
     return SampleView(
         index=index,
         image=records.image_id(index),
         label=records.class_names[sample["label"]],
         predicted=records.class_names[int(output.logits.argmax())],
-        photo=sample["image"].permute(1, 2, 0).numpy(),
+        photo=photo,
         truth=[_box(box) for box in truth],
-        box=box_in_photo(inside, data.frame, data.frame),
+        box=box_in_photo(inside, data.frame, size),
         iou=iou,
         attention=attention,
         masks={name: mask[0, 0].cpu().numpy() for name, mask in masks.items()},
