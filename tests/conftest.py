@@ -68,8 +68,12 @@ def cli(monkeypatch, capfd, tmp_path):
         return Outcome(code, *capfd.readouterr())
 
     yield call
+    from spg_lightning.utils.terminal import TerminalHandler
+
     # Hydra's handler writes to this test's captured output, which is closed when the next test logs
-    for handler in [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]:
+    for handler in [
+        handler for handler in logging.root.handlers if type(handler) in (logging.StreamHandler, TerminalHandler)
+    ]:
         logging.root.removeHandler(handler)
 
 

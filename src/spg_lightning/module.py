@@ -138,10 +138,6 @@ class SPGModule(pl.LightningModule):
         """Log the errors at the thresholds that are best on these images."""
         numbers = validation_numbers(self._compute("val"))
         self.log_dict({f"val/{name}": value for name, value in numbers.items()})
-        # the progress bar is narrow
-        short = {"gt_err": "gt_known_error", "cls_err": "cls_top1_error"}
-        bar = {name: numbers[key] for name, key in short.items() if key in numbers}
-        self.log_dict(bar, prog_bar=True, logger=False)
 
     def on_test_epoch_end(self) -> None:
         """Compute the counts and gather the results by image; `compute_evaluation` applies the threshold from val."""

@@ -24,13 +24,14 @@ from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from spg_lightning.config.command_help import register_help_resolver
 from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, quote_existing_paths
 from spg_lightning.config.search_path import set_user_search_path
-from spg_lightning.config.sweep import Sweep, print_status
+from spg_lightning.config.sweep import Sweep
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
 from spg_lightning.config.variant import set_variant
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.signals import RunInterrupted
+from spg_lightning.utils.terminal import print_line
 from spg_lightning.utils.user_code import user_line
 
 T = TypeVar("T")
@@ -60,12 +61,12 @@ def run_command(command: str) -> None:
         delay_secondary_error(is_user_error=True)
         report_job_error(str(stop))
         if is_global_zero():
-            print(stop, file=sys.stderr)
+            print_line(str(stop))
         _kill_workers()
         sys.exit(stop.code)
     except KeyboardInterrupt:
         if not is_job_of_a_sweep() and is_global_zero():  # the sweep already reports the interruption
-            print("stopped by hand", file=sys.stderr)
+            print_line("stopped by hand")
         sys.exit(130)
 
 
@@ -123,7 +124,7 @@ def _run_sweep(sweep: Sweep) -> int:
         raise KeyboardInterrupt
 
     if sweep.size:
-        print_status(f"sweep of {sweep.size}")
+        print_line(f"sweep of {sweep.size}")
     sys.argv[1:] = sweep.arguments
     sweep.records.clear()
     Plugins.instance().register(DevicesLauncher)  # in an editable installation Hydra does not find it
@@ -134,7 +135,7 @@ def _run_sweep(sweep: Sweep) -> int:
     try:
         hydra.main(config_path=CONFIGS, config_name=sweep.command, version_base="1.3")(task)()
     except KeyboardInterrupt:
-        print_status(sweep.stopped())
+        print_line(sweep.stopped())
         return 130
     except Exception as error:
         code = 1
@@ -186,7 +187,7 @@ def _print_error(error: Exception, debug: bool) -> None:
     if known is None or debug:
         traceback.print_exception(error)
     if known is not None:
-        print(f"error: {known}", file=sys.stderr)
+        print_line(f"error: {known}")
 
 
 def _as_user_error(error: BaseException) -> UserError | None:

@@ -5,7 +5,6 @@ The folder follows from the command alone, so that the same command finds its fi
 
 import csv
 import re
-import sys
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import prod
@@ -20,6 +19,7 @@ from spg_lightning.config.job_records import Job, JobRecords
 from spg_lightning.errors import UserError
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS
 from spg_lightning.utils.distributed import torchrun_world_size
+from spg_lightning.utils.terminal import print_line
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
 GRID = "BasicSweeper"  # Hydra's own, which runs every combination
@@ -59,12 +59,12 @@ class Sweep:
             writer.writeheader()
             writer.writerows(asdict(job) for job in jobs)
         failed = [job for job in jobs if job.status == "failed"]
-        print_status(f"sweep: {self._counts(jobs)}: {self.folder / 'sweep.csv'}")
+        print_line(f"sweep: {self._counts(jobs)}: {self.folder / 'sweep.csv'}")
         if failed:
-            print_status("failed; the same command tries again:")
+            print_line("failed; the same command tries again:")
         for job in failed:
             log = self.records.log(job.number)
-            print_status(f"  {job.name}: {job.error}{f'; log: {log}' if log.is_file() else ''}")
+            print_line(f"  {job.name}: {job.error}{f'; log: {log}' if log.is_file() else ''}")
         return 1 if failed else 0
 
     def stopped(self) -> str:
@@ -75,11 +75,6 @@ class Sweep:
         count = {status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "failed")}
         done = "trained" if self.command == "train" else "done"
         return f"{count['trained']} {done}, {count['skipped']} finished before, {count['failed']} failed"
-
-
-def print_status(line: str) -> None:
-    """Print a line about the sweep to standard error."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def parse_sweep(

@@ -18,13 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.job_records import Job
 from spg_lightning.config.search_path import search_path_override
-from spg_lightning.config.sweep import Sweep, hydra_quote, print_status
+from spg_lightning.config.sweep import Sweep, hydra_quote
 from spg_lightning.errors import UserError, nearest
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 from spg_lightning.utils.distributed import is_global_zero
 from spg_lightning.utils.run_dir import RunDir
+from spg_lightning.utils.terminal import print_line
 
 ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: file for the error message of a job's process
+AT_ONCE = "JoblibLauncher"  # runs jobs at once on one terminal, where their bars would tear each other
 STOP_TIMEOUT_S = 20.0  # for an interrupted job to end before it is killed
 
 
@@ -37,6 +39,7 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
     job, objective, error = HydraConfig.get(), None, ""
     number, run_dir = int(job.job.num), RunDir(Path(job.runtime.output_dir))
     name = str(job.job.override_dirname) or run_dir.path.name
+    is_shared = str(job.launcher.get("_target_")).endswith(AT_ONCE)
     status = "skipped"
     try:
         if not is_complete(run_dir, cfg):
@@ -46,15 +49,17 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
             words = [str(word) for word in overrides]
             if sweep.command == "train" and run_dir.is_used and cfg.resume is None and not cfg.overwrite:
                 words.append("resume=auto")  # an unfinished job of an earlier call
-            _run(sweep, words, run_dir.path, sweep.records.error(number))
+            log = sweep.records.log(number) if is_shared else None
+            print_line(f"{name}: started{f', log: {log}' if log else ''}")
+            _run(sweep, words, run_dir.path, sweep.records.error(number), log)
         objective = objective_of(run_dir, cfg)
     except UserError as mistake:
         status, error = "failed", str(mistake)
     if is_global_zero():  # of the processes that a cluster started for this job
         record = Job(number, name, str(run_dir.path), status, objective, error)
         sweep.records.write(record)
-        if status != "trained":
-            print_status(record.outcome)
+        if status != "trained" or is_shared:
+            print_line(record.outcome)
     return objective
 
 
@@ -100,8 +105,8 @@ def _comparable(cfg: Any) -> dict[str, Any]:
     return {key: value.replace(output_dir, "") if isinstance(value, str) else value for key, value in leaves(plain)}
 
 
-def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path) -> None:
-    """Run the command once, by its own command line.
+def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path, log: Path | None) -> None:
+    """Run the command once, by its own command line. Its output goes to `log`, if there is one.
 
     Raises:
         UserError: it failed.
@@ -112,7 +117,12 @@ def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path) -> 
     if not sweep.debug:
         env.pop("HYDRA_FULL_ERROR", None)
     # a process group of its own: an interruption reaches the job's processes from here, once
-    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, process_group=0)
+    output = None if log is None else log.open("w")
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+    )
+    if output is not None:
+        output.close()
     try:
         code = process.wait()
     except BaseException:

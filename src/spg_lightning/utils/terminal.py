@@ -1,0 +1,37 @@
+"""Lines on standard error: wrapped between words on a terminal, and above a live bar."""
+
+import logging
+import shutil
+import sys
+import textwrap
+from typing import TextIO
+
+
+def print_line(text: str) -> None:
+    """Print to standard error."""
+    print(wrap(text, sys.stderr), file=sys.stderr, flush=True)
+
+
+def wrap(text: str, stream: TextIO) -> str:
+    """Return a text as a stream shows it: with lines of a terminal's width, where it is one. Paths stay whole."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line if len(line) <= width else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+class TerminalHandler(logging.StreamHandler):
+    """Logs to what is standard error at that time: a live bar replaces it, and prints above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record. `logging` calls this."""
+        # of a bar on standard output, where standard error itself is a file
+        self.stream = sys.stderr if sys.stderr.isatty() else getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the wrapped message. `logging` calls this."""
+        return wrap(super().format(record), self.stream)
