@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins import basic_launcher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from spg_lightning import UserError, compose
@@ -124,6 +125,29 @@ def test_a_failed_job_is_named_and_the_others_run(cli, pretend):
     again = cli("train", "seed=0,1,2,3", "-m")
     assert again.code == 0
     assert "seed-0: finished before, skipped" in again.err
+
+
+def test_a_job_is_a_line_without_the_overrides_that_all_share(cli, pretend):
+    pretend(lambda cfg: 0.0)
+    outcome = cli("train", "-m", "seed=0,1", "trainer.max_epochs=3")
+    assert outcome.code == 0
+    assert "max_epochs" not in outcome.out + outcome.err
+    lines = outcome.err.splitlines()
+    assert lines[:3] == ["sweep of 2 jobs: seed (2)", "seed-0: started", "seed-1: started"]
+
+
+def test_the_launchers_own_lists_of_overrides_are_off():
+    joblib = pytest.importorskip(
+        "hydra_plugins.hydra_joblib_launcher._core", reason="the extra `sweeps` is not installed"
+    )
+    loggers = compose_with_hydra("train", ["launcher=joblib"]).hydra.hydra_logging.loggers
+    assert loggers[joblib.__name__].level == loggers[basic_launcher.__name__].level == "WARNING"
+
+
+def test_the_output_of_jobs_that_share_a_terminal_goes_to_logs(tmp_path):
+    sweep = sweeps.Sweep("train", tmp_path, [], False, "")
+    jobs._run(sweep, ["--help"], tmp_path, tmp_path / "0.error", tmp_path / "0.log")
+    assert "Usage: python -m spg_lightning.train" in (tmp_path / "0.log").read_text()
 
 
 def test_a_sweep_of_one_run_leaves_its_folder_to_it(cli, pretend, tmp_path):

@@ -14,6 +14,7 @@ from spg_lightning.localization.metrics import CURVES
 from spg_lightning.localizer import Localizer
 from spg_lightning.loggers.wandb_results import COLUMNS, FIRST_CLASS, MASK_IDS
 from spg_lightning.reporting.gallery import short_name
+from spg_lightning.reporting.overlay import resize_labels
 from spg_lightning.reporting.samples import collect_views
 from spg_lightning.score_maps import resolve
 from tests.conftest import TINY
@@ -128,7 +129,8 @@ def test_the_gallerys_photos_with_boxes_and_masks(logged, shown):
         assert gallery["captions"][k].endswith(f"{short_name(view.predicted)}, IoU {view.iou:.2f}")
         for name, ternary in view.masks.items():
             mask = np.asarray(Image.open(files / gallery["all_masks"][k][f"supervises_{name}"]["path"]))
-            assert np.array_equal(mask, np.array(numbers)[ternary])
+            height, width = view.photo.shape[:2]
+            assert np.array_equal(mask, np.array(numbers)[resize_labels(ternary, width, height)])
         boxes = {n: json.loads((files / b["path"]).read_text()) for n, b in gallery["all_boxes"][k].items()}
         (truth,), (found,) = (boxes[name]["box_data"] for name in ("ground_truth", "predicted"))
         corners = ("minX", "minY", "maxX", "maxY")

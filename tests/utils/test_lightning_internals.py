@@ -78,7 +78,8 @@ def test_the_script_launcher_kills_and_lists_its_processes():
 @pytest.mark.parametrize(
     ("base", "name"),
     [(ExperimentWriter, "_check_log_dir_exists"), (ExperimentWriter, "_rewrite_with_new_header"),
-     (RichProgressBar, "_update_metrics"), (WeightAveraging, "_copy_average_to_current")],
+     (RichProgressBar, "_update_metrics"), (RichProgressBar, "_init_progress"), (RichProgressBar, "_get_train_description"),
+     (WeightAveraging, "_copy_average_to_current")],
 )  # fmt: skip
 def test_protected_methods_that_this_package_overrides_or_calls(base, name):
     assert callable(getattr(base, name, None)), f"{base.__name__}.{name} is gone from Lightning; see its subclass here"
