@@ -166,13 +166,13 @@
         path.closePath();
       }
     }
-    context.fillStyle = css(settings.colours.box, 0.2);
+    context.fillStyle = css(settings.colours.mask, 0.25);
     context.fill(path, "evenodd");
     context.lineJoin = "round";
     context.strokeStyle = "rgb(0 0 0 / .45)";
     context.lineWidth = 2.4 * ratio;
     context.stroke(path);
-    context.strokeStyle = "rgb(255 244 214)";
+    context.strokeStyle = css(settings.colours.mask);
     context.lineWidth = 1.1 * ratio;
     context.stroke(path);
   }

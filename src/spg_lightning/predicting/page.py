@@ -126,7 +126,7 @@ def write_page(
         "score_maps": list(dict.fromkeys([settings.score_map, *settings.score_maps])),
         "class_names": list(settings.class_names),
         "class_titles": [short_name(name) for name in settings.class_names],
-        "colours": {"truth": overlay.TRUTH, "box": overlay.PREDICTED},
+        "colours": {"truth": overlay.TRUTH, "box": overlay.PREDICTED, "mask": overlay.FOREGROUND},
         "heat": (colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(int).ravel().tolist(),
     }
     for asset in ASSETS:
