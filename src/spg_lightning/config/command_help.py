@@ -1,11 +1,13 @@
 """What `--help` of a command lists: its own config groups, and no other command's."""
 
+import textwrap
 from importlib.resources import files
 
 from omegaconf import OmegaConf
 
 from spg_lightning.config.compose import choices_of
 
+WIDTH = 80  # of a terminal, in columns
 RESOLVER = "command_groups"  # in conf/hydra/help/*.yaml
 WITH_PLUS = {"train": ("sweep",)}  # groups that a command takes as +group=choice
 
@@ -16,10 +18,12 @@ def register_help_resolver() -> None:
 
 
 def group_lines(command: str) -> str:
-    """Return a line for each config group of a command, with its choices."""
+    """Return a line for each config group of a command, with its choices; what does not fit goes on below, indented."""
     lines = [f"{group}: {', '.join(choices_of(group))}" for group in groups_of(command)]
     plus = [f"+{group}: {', '.join(choices_of(group))}" for group in WITH_PLUS.get(command, ())]
-    return "\n".join(sorted(lines) + plus)
+    return "\n".join(
+        textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in sorted(lines) + plus
+    )
 
 
 def groups_of(command: str) -> list[str]:
