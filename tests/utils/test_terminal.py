@@ -34,15 +34,16 @@ def log():
     log.removeHandler(handler)
 
 
-@pytest.fixture
-def terminal(monkeypatch):
+def standard_error(monkeypatch, is_terminal):
+    """Replace standard error, in a test itself: pytest does so before."""
     monkeypatch.setenv("COLUMNS", "80")
-    stream = Stream(is_terminal=True)
+    stream = Stream(is_terminal)
     monkeypatch.setattr("sys.stderr", stream)
     return stream
 
 
-def test_a_terminals_lines_end_between_words(terminal, log):
+def test_a_terminals_lines_end_between_words(monkeypatch, log):
+    terminal = standard_error(monkeypatch, is_terminal=True)
     log.info(LINE)
     print_line(f"error: {LINE}")
     lines = terminal.getvalue().splitlines()
@@ -56,13 +57,13 @@ def test_a_path_is_not_cut():
 
 
 def test_a_file_keeps_lines_whole(monkeypatch, log):
-    stream = Stream(is_terminal=False)
-    monkeypatch.setattr("sys.stderr", stream)
+    stream = standard_error(monkeypatch, is_terminal=False)
     log.info(LINE)
     assert stream.getvalue() == f"{LINE}\n"
 
 
-def test_a_line_stands_above_a_live_bar(terminal, log):
+def test_a_line_stands_above_a_live_bar(monkeypatch, log):
+    terminal = standard_error(monkeypatch, is_terminal=True)
     with Live("the bar", console=Console(file=terminal, force_terminal=True, width=80), auto_refresh=False):
         log.info("step 4")
     last = terminal.getvalue().rsplit("step 4", 1)
@@ -71,8 +72,7 @@ def test_a_line_stands_above_a_live_bar(terminal, log):
 
 
 def test_a_bar_does_not_take_the_lines_of_a_file(monkeypatch, log):
-    stream, screen = Stream(is_terminal=False), Stream(is_terminal=True)
-    monkeypatch.setattr("sys.stderr", stream)
+    stream, screen = standard_error(monkeypatch, is_terminal=False), Stream(is_terminal=True)
     with Live("the bar", console=Console(file=screen, force_terminal=True, width=80), auto_refresh=False):
         log.info("step 4")
     assert stream.getvalue() == "step 4\n"
