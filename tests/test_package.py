@@ -49,10 +49,43 @@ def test_commands_stay_functions(command):
     assert inspect.isfunction(getattr(spg_lightning, command))
 
 
+SLOW = {
+    "torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning_fabric", "timm", "albumentations", "scipy",
+    "matplotlib", "wandb", "kornia", "transformers",
+}  # fmt: skip
+
+
+def slow_imports(code):
+    code += f"\nimport sys; print(*sorted({SLOW} & set(sys.modules)))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
 @pytest.mark.parametrize("module", ["config.command_line", *COMMANDS])
-def test_importing_a_command_imports_no_torch(module):
-    code = f"import sys, spg_lightning.{module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_importing_a_command_imports_nothing_slow(module):
+    assert slow_imports(f"import spg_lightning.{module}") == set()
+
+
+def test_importing_names_imports_what_they_need():
+    assert slow_imports("from spg_lightning import train, compose, Localizer, UserError") == set()
+    assert slow_imports("from spg_lightning import LocalizationMetric") == {"torch"}
+
+
+def test_training_says_what_it_does_before_the_slow_imports(tmp_path):
+    code = f"""
+import logging, sys
+from spg_lightning import compose, train
+
+class FirstLine(logging.Handler):
+    def emit(self, record):
+        sys.exit(f"{{record.getMessage()}} {{sorted({SLOW} & set(sys.modules))}}")
+
+logger = logging.getLogger("spg_lightning")
+logger.setLevel("INFO")
+logger.addHandler(FirstLine())
+train(compose("train", ["output_dir={tmp_path}"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr == f"toybirds, efficientnet_lite0, spg -> {tmp_path} []\n"
 
 
 def test_a_command_runs_as_a_module():

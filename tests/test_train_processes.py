@@ -99,7 +99,7 @@ def test_a_sweep_of_jobs_of_two_processes(cub, alone, tmp_path):
         assert f"seed={seed}" in facts["command"]
         assert f"seed: {seed}\n" in (folder / "config.yaml").read_text()
         # trained once: told once, and logged at the same steps as in one process
-        assert sweep.stderr.count(f"images of 3 classes -> {folder}") == 1
+        assert sweep.stderr.count(f" -> {folder}\n") == 1
         steps, expected = (
             np.genfromtxt(run / "metrics.csv", delimiter=",", names=True)["step"].tolist()
             for run in (folder, reference)

@@ -23,6 +23,8 @@ from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
+from spg_lightning.utils.garbage_collection import paused_collection
+from spg_lightning.utils.logging import configure_logging
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
@@ -70,28 +72,29 @@ def train(cfg: DictConfig) -> TrainResult:
 
 
 def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResult:
-    import pytorch_lightning as pl
-
-    from spg_lightning.callbacks.collapse_warning import CollapseWarning
-    from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
-    from spg_lightning.callbacks.per_rank_seed import PerRankSeed
-    from spg_lightning.callbacks.pseudo_boxes import PseudoBoxes
-    from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
-    from spg_lightning.callbacks.save_metadata import SaveMetadata
-    from spg_lightning.checkpoints.metadata import CheckpointMetadata
-    from spg_lightning.checkpoints.output_dir import claim_output_dir
-    from spg_lightning.config.build import (
-        build_data,
-        build_module,
-        build_network,
-        build_trainer,
-        build_training_free,
-    )
-    from spg_lightning.evaluation.network_evaluation import evaluate_module
-    from spg_lightning.utils.instantiate import instantiate_node
-    from spg_lightning.utils.logging import configure_logging
-
     configure_logging()
+    log.info("%s, %s, %s -> %s", cfg.dataset.name, cfg.stem.name, cfg.method.name, run_dir.path)
+    with paused_collection():  # these imports take seconds
+        import pytorch_lightning as pl
+
+        from spg_lightning.callbacks.collapse_warning import CollapseWarning
+        from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
+        from spg_lightning.callbacks.per_rank_seed import PerRankSeed
+        from spg_lightning.callbacks.pseudo_boxes import PseudoBoxes
+        from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
+        from spg_lightning.callbacks.save_metadata import SaveMetadata
+        from spg_lightning.checkpoints.metadata import CheckpointMetadata
+        from spg_lightning.checkpoints.output_dir import claim_output_dir
+        from spg_lightning.config.build import (
+            build_data,
+            build_module,
+            build_network,
+            build_trainer,
+            build_training_free,
+        )
+        from spg_lightning.evaluation.network_evaluation import evaluate_module
+        from spg_lightning.utils.instantiate import instantiate_node
+
     started = datetime.now(UTC)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
@@ -118,7 +121,8 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         claim_output_dir(run_dir, state)
         with atomically(run_dir.config, "w") as file:  # a sweep's table reads it meanwhile
             OmegaConf.save(OmegaConf.create(config), file)
-    _log_summary(cfg, data, run_dir)
+    counts = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
+    log.info("%s images of %d classes", counts, len(data.class_names))
     with _closing_loggers(trainer):
         _start_wandb(trainer, config, module, data, run_dir, resume=_continues(cfg, state, run_dir))
         trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)
@@ -227,14 +231,6 @@ def _fit_score_maps(module: SPGModule, data: ImageDataModule) -> dict[str, dict[
             states[name] = score_map.state()
         score_map.load_state(states[name])
     return states
-
-
-def _log_summary(cfg: DictConfig, data: ImageDataModule, run_dir: RunDir) -> None:
-    counts = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
-    log.info(
-        "%s, %s, %s: %s images of %d classes -> %s", cfg.dataset.name, cfg.stem.name, cfg.method.name, counts,
-        len(data.class_names), run_dir.path,
-    )  # fmt: skip
 
 
 def _continues(cfg: DictConfig, state: ResumeState | None, run_dir: RunDir) -> bool:
