@@ -134,5 +134,5 @@ def whole(cub):
     """Train the uninterrupted run: three epochs of three steps."""
     from tests.callbacks.helpers import run
 
-    run(cub, cub.parent / "whole")
+    run(cub, cub.parent / "whole", "keep_resume_state=true")
     return cub.parent / "whole"

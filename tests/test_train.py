@@ -239,6 +239,6 @@ def test_a_schedule_by_epochs_under_a_limit_of_steps(cub, tmp_path, epochs):
         f"trainer.max_epochs={epochs}",
         "trainer.max_steps=5",
     )
-    run(cub, tmp_path, *steps)
-    (schedule,) = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"]
+    run(cub, tmp_path, *steps, "keep_resume_state=true")
+    (schedule,) = torch.load(tmp_path / "checkpoints/resume.ckpt", weights_only=True)["lr_schedulers"]
     assert min(schedule["_last_lr"]) == pytest.approx(0.1 * 0.001)  # after five steps, three an epoch

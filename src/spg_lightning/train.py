@@ -192,9 +192,11 @@ def _resolved_config(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _resume_state(cfg: DictConfig, run_dir: RunDir, config: dict[str, Any]) -> ResumeState | None:
-    from spg_lightning.checkpoints.output_dir import check_output_dir, resume_of_restart
+    from spg_lightning.checkpoints.output_dir import check_not_over, check_output_dir, resume_of_restart
     from spg_lightning.checkpoints.resume_state import find_resume_state
 
+    if is_restart() or cfg.resume is not None:
+        check_not_over(run_dir, cfg.overwrite)
     if is_restart():
         return find_resume_state(resume_of_restart(cfg.resume, run_dir), run_dir, config)
     if is_global_zero():
@@ -320,6 +322,7 @@ def _write_results(
     """Write metrics, tables, pages, pictures and provenance; store the chosen map and threshold in the checkpoint."""
     from pytorch_lightning.loggers import CSVLogger
 
+    from spg_lightning.checkpoints.finished_run import remove_unneeded_checkpoints, share_equal_weights
     from spg_lightning.checkpoints.metadata import add_localization
     from spg_lightning.evaluation.fit_confidence import fit_confidence
     from spg_lightning.evaluation.network_evaluation import inference_context, render_sample
@@ -338,6 +341,8 @@ def _write_results(
     with inference_context(trainer, module.network):
         localizer.confidence = fit_confidence(localizer, data)
         add_localization(checkpoint, score_map, threshold, localizer.confidence.as_plain())
+        for other in (run_dir.best, run_dir.last):
+            share_equal_weights(checkpoint, other)
         if cfg.gallery_images:
             write_gallery(run_dir.gallery, localizer, data, module.loss, cfg.gallery_images)
         images = {split: len(records) for split, records in data.records.items()}
@@ -355,7 +360,7 @@ def _write_results(
                 views = collect_views(localizer, data, module.loss, cfg.gallery_images)
                 logger.log_evaluation(evaluation, views, data.class_names, facts)
                 logger.log_final_checkpoints(run_dir.best, run_dir.last)
-    run_dir.previous.unlink(missing_ok=True)  # the newest one stays, to extend the run
+    remove_unneeded_checkpoints(run_dir, checkpoint, cfg.keep_checkpoints, cfg.keep_resume_state)
     log.info("run folder: %s", run_dir.path)
 
 

@@ -24,7 +24,7 @@ def best_step(folder):
 )
 def test_an_exceeded_limit_leaves_the_folder_unchanged(cub, tmp_path, limit):
     """Lightning refuses such a resume only after the files that mark a finished run would be gone."""
-    run(cub, tmp_path, "trainer.max_epochs=2")
+    run(cub, tmp_path, "trainer.max_epochs=2", "keep_resume_state=true")
     before = contents(tmp_path)
     with pytest.raises(UserError, match=r"trainer.max_\w+=\d, but .*resume.ckpt is at step 6, after 2 epochs"):
         run(cub, tmp_path, *limit.split(), "resume=auto")
@@ -66,7 +66,7 @@ def test_overwrite_replaces_a_run(cub, whole, tmp_path):
     assert_same(tmp_path, whole)
     assert (tmp_path / "notes.txt").read_text() == "my own file"
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert names == ["best.ckpt", "last.ckpt", "resume.ckpt"]
+    assert names == ["best.ckpt", "last.ckpt"]
 
 
 def test_overwrite_and_resume_from_another_folder(cub, whole, tmp_path):
@@ -197,3 +197,17 @@ def test_a_checkpoint_that_cannot_be_copied(cub, tmp_path, monkeypatch):
     ):
         run(cub, second, f"resume={first / 'checkpoints/resume.ckpt'}", "overwrite=true")
     assert contents(second) == before
+
+
+def test_a_finished_run_without_its_state_is_not_resumed(cub, tmp_path, monkeypatch):
+    run(cub, tmp_path, "trainer.max_epochs=1")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="holds a finished run; replace it with overwrite=true"):
+        run(cub, tmp_path)
+    for longer in ("resume=auto", f"resume={tmp_path / 'checkpoints/resume.ckpt'}"):
+        with pytest.raises(UserError, match="to train a run longer, it has to be trained with keep_resume_state=true"):
+            run(cub, tmp_path, longer, "trainer.max_epochs=3")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(UserError, match="holds a finished run without the state to resume from"):
+        run(cub, tmp_path, "trainer.max_epochs=1")
+    assert contents(tmp_path) == before

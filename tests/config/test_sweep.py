@@ -255,6 +255,28 @@ def test_a_search_in_which_all_trials_fail_ends_with_lines(cli, pretend, tmp_pat
     assert outcome.err.endswith(": never\n")
 
 
+def test_a_sweep_keeps_the_checkpoints_of_its_best_job_alone(cli, pretend, tmp_path):
+    """The best of all that are finished; a failed job keeps what it has."""
+
+    def save(cfg):
+        run_dir = RunDir(Path(cfg.output_dir))
+        run_dir.checkpoints.mkdir()
+        run_dir.last.touch()
+        if cfg.seed == 2:
+            raise UserError("seed 2 is unlucky")
+        return [52.0, 51.0, 0.0, 50.0][cfg.seed]
+
+    def kept():
+        return sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("last.ckpt"))
+
+    pretend(save)
+    command = ("train", "-m", f"output_dir={tmp_path}", "keep_checkpoints=best_of_sweep")
+    assert "checkpoints kept: " in cli(*command, "seed=0,1,2").err
+    assert kept() == ["seed-1/checkpoints/last.ckpt", "seed-2/checkpoints/last.ckpt"]
+    cli(*command, "seed=0,1,3")
+    assert kept() == ["seed-2/checkpoints/last.ckpt", "seed-3/checkpoints/last.ckpt"]
+
+
 # --- jobs, real -------------------------------------------------------------------------------------------------------
 
 

@@ -22,10 +22,27 @@ def check_output_dir(run_dir: RunDir, resume: str | None, overwrite: bool) -> No
     )
     if run_dir.is_used and not overwrite and not continues:
         kind = "a finished" if run_dir.is_finished else "an unfinished"
+        way_out = "" if _is_over(run_dir) else "continue it with resume=auto, "
         raise UserError(
-            f"output_dir={run_dir.path} holds {kind} run; continue it with resume=auto, replace it with overwrite=true, or "
-            "choose another folder"
+            f"output_dir={run_dir.path} holds {kind} run; {way_out}replace it with overwrite=true, or choose another folder"
         )
+
+
+def check_not_over(run_dir: RunDir, overwrite: bool) -> None:
+    """Refuse to resume a finished run that has no state to resume from, unless `overwrite` is set.
+
+    Raises:
+        UserError: the folder holds such a run; it is unchanged.
+    """
+    if _is_over(run_dir) and not overwrite:
+        raise UserError(
+            f"output_dir={run_dir.path} holds a finished run without the state to resume from; to train a run longer, it has to "
+            "be trained with keep_resume_state=true; replace this one with overwrite=true"
+        )
+
+
+def _is_over(run_dir: RunDir) -> bool:
+    return run_dir.is_finished and latest_checkpoint(run_dir) is None
 
 
 def resume_of_restart(resume: str | None, run_dir: RunDir) -> str | None:

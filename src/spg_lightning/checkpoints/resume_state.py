@@ -110,7 +110,10 @@ def newest_valid_checkpoint(run_dir: RunDir) -> tuple[Path, dict[str, Any]]:
 
 def _named(path: Path) -> tuple[Path, dict[str, Any]]:
     if not path.is_file():
-        raise UserError(f"resume={path}: no such file; give a run's checkpoints/resume.ckpt, or resume=auto")
+        raise UserError(
+            f"resume={path}: no such file; give a run's checkpoints/resume.ckpt (a finished run keeps it with "
+            "keep_resume_state=true), or resume=auto"
+        )
     try:
         return path, _read(path)
     except UserError as error:

@@ -19,6 +19,7 @@ from spg_lightning.config.job_records import Job, JobRecords
 from spg_lightning.errors import UserError
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS
 from spg_lightning.utils.distributed import torchrun_world_size
+from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.terminal import print_line
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
@@ -38,6 +39,7 @@ class Sweep:
         arguments: for Hydra's command line.
         debug: whether jobs show tracebacks of a user's mistakes.
         size: how many jobs, and from which keys; "" if the sweeper decides as it goes.
+        keeps_best_alone: whether only the job with the smallest objective keeps its checkpoints.
     """
 
     command: str
@@ -45,6 +47,7 @@ class Sweep:
     arguments: list[str]
     debug: bool
     size: str
+    keeps_best_alone: bool
 
     @property
     def records(self) -> JobRecords:
@@ -58,6 +61,8 @@ class Sweep:
             writer = csv.DictWriter(file, fieldnames=list(Job.__dataclass_fields__))
             writer.writeheader()
             writer.writerows(asdict(job) for job in jobs)
+        if self.keeps_best_alone:
+            remove_checkpoints_but_of_best(jobs)
         failed = [job for job in jobs if job.status == "failed"]
         print_line(f"sweep: {self._counts(jobs)}: {self.folder / 'sweep.csv'}")
         if failed:
@@ -75,6 +80,17 @@ class Sweep:
         count = {status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "failed")}
         done = "trained" if self.command == "train" else "done"
         return f"{count['trained']} {done}, {count['skipped']} finished before, {count['failed']} failed"
+
+
+def remove_checkpoints_but_of_best(jobs: list[Job]) -> None:
+    """Delete the weights of finished jobs, except of the one with the smallest objective. Jobs without one keep theirs."""
+    ended = sorted((job for job in jobs if job.objective is not None), key=lambda job: (job.objective, job.number))
+    for job in ended[1:]:
+        run_dir = RunDir(Path(job.folder))
+        for path in (run_dir.best, run_dir.last):
+            path.unlink(missing_ok=True)
+    if ended:
+        print_line(f"checkpoints kept: {RunDir(Path(ended[0].folder)).checkpoints}")
 
 
 def parse_sweep(
@@ -121,6 +137,7 @@ def parse_sweep(
         ],
         debug,
         _size([*by_preset, *overrides]) if str(cfg.hydra.sweeper.get("_target_", "")).endswith(GRID) else "",
+        cfg.get("keep_checkpoints") == "best_of_sweep",
     )
 
 

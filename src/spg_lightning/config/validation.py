@@ -75,6 +75,11 @@ RULES: dict[str, Rule] = {
     "trainer.num_nodes": POSITIVE,
     "gallery_images": COUNT,
     "report_images": COUNT,
+    "keep_resume_state": (lambda value: isinstance(value, bool), "choose true or false"),
+    "keep_checkpoints": (
+        lambda value: value in ("all", "evaluated", "best_of_sweep"),
+        "choose all, evaluated or best_of_sweep",
+    ),
     "checkpoint_every_steps": _one_of_or(("auto",), POSITIVE),
     # evaluate, predict
     "eval_batch_size": POSITIVE,

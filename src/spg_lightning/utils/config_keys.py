@@ -5,7 +5,8 @@ from typing import Any
 
 # how a run is made and watched: comparisons of configs ignore them
 NON_IDENTITY_KEYS = (
-    "debug", "resume", "overwrite", "trust", "variant", "checkpoint_every_steps", "objective", "launcher", "hydra",
+    "debug", "resume", "overwrite", "trust", "variant", "checkpoint_every_steps", "keep_resume_state", "keep_checkpoints",
+    "objective", "launcher", "hydra",
 )  # fmt: skip
 
 # location, hardware, seed and output of a run: runs that differ in nothing else are repetitions of one variant
