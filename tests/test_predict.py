@@ -88,6 +88,32 @@ def test_predict_names_and_skips_broken_images(tiny_run, cli, tmp_path):
     assert "no such file or folder" in nothing.line
 
 
+def test_truncated_images_are_used_skipped_or_refused(tiny_run, cli, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name, left in (("whole", None), ("cut_1", -200), ("cut_2", -300)):
+        photo = (tiny_run[1] / "images" / "001.Class_0" / "Photo_0.jpg").read_bytes()
+        (tmp_path / "photos" / f"{name}.jpg").write_bytes(photo[:left])
+    words = [f"checkpoint={tiny_run[0].checkpoint}", f"images={tmp_path / 'photos'}", "num_workers=1"]
+    used = cli("predict", *words, f"output_dir={tmp_path / 'used'}")
+    assert used.code == 0, used.err
+    assert len(json.loads((tmp_path / "used" / "predictions.json").read_text())) == 3
+    assert used.err.count("2 images cut off at the end") == used.err.count("cut off") == 1
+    skipped = cli("predict", *words, "on_corrupt_image=skip", f"output_dir={tmp_path / 'skipped'}")
+    assert skipped.err.count("is broken (image file is truncated") == 2
+    assert len(json.loads((tmp_path / "skipped" / "predictions.json").read_text())) == 1
+    refused = cli("predict", *words, "on_corrupt_image=error", f"output_dir={tmp_path / 'refused'}")
+    assert "cut_1.jpg is broken" in refused.line
+    assert "set on_corrupt_image=skip" in refused.line
+    wrong = cli("predict", *words, "on_corrupt_image=ignore", f"output_dir={tmp_path / 'wrong'}")
+    assert "on_corrupt_image=ignore: choose use, skip or error" in wrong.line
+
+
+def test_one_image_that_cannot_be_read_is_no_plural(tiny_run, cli, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    outcome = cli("predict", f"checkpoint={tiny_run[0].checkpoint}", f"images={tmp_path / 'a.jpg'}")
+    assert f"images={tmp_path / 'a.jpg'}: the image could not be read" in outcome.line
+
+
 def predict(cli, result, images, folder, *words):
     outcome = cli("predict", f"checkpoint={result.checkpoint}", f"images={images}", f"output_dir={folder}", *words)
     assert outcome.code == 0, outcome.err

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,6 +27,7 @@ from spg_lightning.data.transforms import (
     test_transform,
     train_transform,
 )
+from spg_lightning.data.truncated_images import TruncatedImages
 from spg_lightning.errors import UserError
 
 DECODE, AUGMENT = ("full", "reduced"), ("workers", "device")
@@ -43,7 +45,7 @@ class ImageDataModule(pl.LightningDataModule):
         worker_timeout: seconds to wait for a batch before a `RuntimeError`; 0 waits for ever. A worker that starts at an
             unlucky moment never answers (CPython issue 112275, before 3.11.10).
         val_fraction: fraction of each class's training images held out if the reader has no val split.
-        on_corrupt_image: "skip" or "error", see `ImageDataset`.
+        on_corrupt_image: "use", "skip" or "error", see `ImageDataset`.
         decode: "full", or "reduced": decode training JPEGs at 1/2, 1/4 or 1/8 as long as no side falls below `resize`.
         augmentation: steps of albumentations or torchvision for training images; None for the paper's.
         augment: run the augmentation in the "workers" or on the "device". The device gives the same images, but only knows
@@ -95,6 +97,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.merge_classes = merge_classes
         self.records: dict[str, Records] = {}
         self.source: Source | None = None  # of the training images
+        self.truncated: dict[str, TruncatedImages] = {}  # by split; empty unless such images are used
         self.seeds: SeedMasks | None = None  # of the training images, for seeded guidance
         self.pseudo_boxes = ""  # the score map whose boxes stand in for ground truth on val
         self.begin = (0, 0)
@@ -132,6 +135,8 @@ class ImageDataModule(pl.LightningDataModule):
             merging = ClassMerging.read(self.merge_classes, train.class_names)
             records = {split: merging(of_split) for split, of_split in records.items()}
         self.records = records
+        if self.on_corrupt_image == "use":
+            self.truncated = {split: TruncatedImages(len(of_split)) for split, of_split in records.items()}
 
     def set_pseudo_boxes(self, boxes: Float[np.ndarray, "N 4"], score_map: str) -> None:
         """Let one box an image stand in for ground truth on val, where there is none.
@@ -160,11 +165,26 @@ class ImageDataModule(pl.LightningDataModule):
         dataset = self.dataset(split)
         return [dataset.true_boxes(index) for index in indices]
 
+    def files(self, split: str, at_least: int | None = None) -> ImageFiles:
+        """Return the files of a split's images, see `read_image` for `at_least`."""
+        return ImageFiles(self.records[split], at_least, self.truncated.get(split))
+
+    def truncated_images(self) -> list[Path]:
+        """Return the files that are cut off at their end, of those that were read so far, of all processes."""
+        found = [(split, index) for split, images in self.truncated.items() for index in images.indices()]
+        processes = self._processes()[1]
+        if processes > 1:
+            gathered: list[list[tuple[str, int]]] = [[]] * processes
+            torch.distributed.all_gather_object(gathered, found)
+            found = sorted({image for of_process in gathered for image in of_process})
+        return [self.records[split].root / self.records[split].images[index] for split, index in found]
+
     def dataset(self, split: str) -> ImageDataset:
         """Return the images of a split as evaluation sees them."""
         return ImageDataset(
-            self.records[split], test_transform(self.crop), self.on_corrupt_image, with_masks=True, frame=self.frame
-        )
+            self.records[split], test_transform(self.crop), self.on_corrupt_image, with_masks=True,
+            source=self.files(split), frame=self.frame,
+        )  # fmt: skip
 
     def train_dataset(self, with_boxes: bool = False) -> ImageDataset:
         """Return the training images as training sees them: without masks, and with boxes only on request.
@@ -185,7 +205,7 @@ class ImageDataModule(pl.LightningDataModule):
             self.on_corrupt_image,
             with_masks=False,
             with_boxes=with_boxes,
-            source=self.source or ImageFiles(records, self.resize if self.decode == "reduced" else None),
+            source=self.source or self.files("train", self.resize if self.decode == "reduced" else None),
             windows=Windows(self.resize, self.crop) if on_device else None,
             seeds=self.seeds,
         )

@@ -55,6 +55,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     from spg_lightning.callbacks.pseudo_boxes import draw_pseudo_boxes
     from spg_lightning.checkpoints.rebuild import load_network, use_stem_of_checkpoint
     from spg_lightning.config.build import build_data, build_evaluator, build_module, build_training_free
+    from spg_lightning.data.truncated_images import truncation_warning
     from spg_lightning.evaluation.classifiers import open_classifier
     from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
     from spg_lightning.evaluation.ten_crop import TenCrop
@@ -74,7 +75,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     module = build_module(trained, network, metadata.score_map_states)
     test = data.records["test"]
     if cfg.crops is not None:
-        module.external_classifier = TenCrop(network, test, data.resize, data.crop)
+        module.external_classifier = TenCrop(network, data.files("test"), data.resize, data.crop)
     elif cfg.classifier is not None:
         image_ids = [test.image_id(index) for index in range(len(test))]
         module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, image_ids, cfg.trust)
@@ -84,6 +85,8 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     if training_free is not None:
         draw_pseudo_boxes(training_free, network.to(trainer.strategy.root_device), data, trainer)
     evaluation = replace(evaluate_module(trainer, module, data, training_free), crops=cfg.crops)
+    if truncated := data.truncated_images():
+        log.warning("%s", truncation_warning(truncated, "on_corrupt_image"))
     OmegaConf.save(cfg, folder.config, resolve=True)
     score_map = evaluation.score_map
     localizer = Localizer(network, {score_map: module.localizer.score_maps[score_map]}, evaluation.threshold)
@@ -132,6 +135,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
         cfg.num_workers,
         cfg.worker_timeout,
     )
+    data.on_corrupt_image = cfg.on_corrupt_image or data.on_corrupt_image
     data.merge_classes = cfg.merge_classes or data.get("merge_classes")
     data.decode, data.augment, data.shards, data.augmentation = "full", "workers", None, None
     own_maps = OmegaConf.to_container(trained, resolve=True).get("score_map", {}).get("maps") or {}  # type: ignore[union-attr]

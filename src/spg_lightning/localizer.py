@@ -358,7 +358,10 @@ def as_rgb(image: Picture) -> UInt8[np.ndarray, "Y X 3"]:
         UserError: a file that cannot be read, or an array that is no RGB picture.
     """
     if isinstance(image, str | Path):
-        return read_image(Path(image), apply_exif_orientation=True)
+        return read_image(
+            Path(image), apply_exif_orientation=True,
+            on_truncated=lambda: log.warning("%s is cut off at its end, and read as far as it goes", image),
+        )  # fmt: skip
     if isinstance(image, Image.Image):
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

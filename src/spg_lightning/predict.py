@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from spg_lightning.localizer import Localizer
     from spg_lightning.predicting.inputs import Inputs
     from spg_lightning.predicting.journal import Journal
+    from spg_lightning.predicting.loading import LoadedImage
     from spg_lightning.predicting.result_files import Predictions
 
 log = logging.getLogger(__name__)
 FEW_IMAGES = 64  # are decoded by this process: others take longer to start
 SETTINGS = (  # that the rows depend on: a run with others does not continue their file
     "checkpoint", "score_map", "views", "normalize", "refine", "threshold", "top_k", "regions", "min_area", "min_presence",
-    "masks", "overlays", "max_side", "save_maps", "page", "page_maps", "precision", "decode",
+    "masks", "overlays", "max_side", "save_maps", "page", "page_maps", "precision", "decode", "on_corrupt_image",
 )  # fmt: skip
 
 
@@ -39,11 +40,11 @@ def predict(cfg: DictConfig) -> Predictions:
 
     Each image's row is on disk as soon as it is finished, in `predictions.jsonl`; the same call continues a killed one. At the
     end `predictions.json` and the annotation files are written to `cfg.output_dir`. A corrupt image is named in a warning and
-    skipped.
+    skipped, unless `on_corrupt_image` says otherwise.
 
     Raises:
-        UserError: the checkpoint cannot be used, there is no image, the network lacks the score map, or the folder holds
-            predictions of other settings.
+        UserError: the checkpoint cannot be used, there is no image, the network lacks the score map, the folder holds
+            predictions of other settings, or an image is corrupt with `on_corrupt_image=error`.
     """
     from spg_lightning.predicting.journal import Journal, stamp_of
     from spg_lightning.predicting.result_files import Predictions, write_predictions
@@ -68,7 +69,8 @@ def predict(cfg: DictConfig) -> Predictions:
         begun = [path for batch in batches if any(str(path) not in finished for path in batch) for path in batch]
         failed = _run(cfg, localizer, replace(inputs, paths=begun), finished, folder, journal) if begun else 0
         if failed == len(paths):
-            raise UserError(f"{inputs.source}: none of the {len(paths)} images could be read")
+            unread = "the image could not" if failed == 1 else f"none of the {failed} images could"
+            raise UserError(f"{inputs.source}: {unread} be read")
         predictions = Predictions(folder, [str(path) for path in paths], journal)
         count = write_predictions(predictions)
         _write_annotations(cfg, predictions, localizer)
@@ -164,6 +166,7 @@ def _run(
     cfg: DictConfig, localizer: Localizer, inputs: Inputs, finished: Collection[str], folder: Path, journal: Journal
 ) -> int:
     """Predict the images that are not finished; return how many could not be read."""
+    from spg_lightning.data.truncated_images import truncation_warning
     from spg_lightning.predicting.loading import ImageFrames, load_batches
     from spg_lightning.predicting.pipeline import Pipeline, Results
     from spg_lightning.predicting.progress import tracked
@@ -183,11 +186,13 @@ def _run(
             localizer.score_maps |= page_score_maps(localizer, cfg.page_maps)
     assert localizer.crop is not None
     paths = inputs.paths
-    frames = ImageFrames(paths, localizer.crop, photo_side, cfg.decode, inputs.apply_exif_orientation)
+    frames = ImageFrames(
+        paths, localizer.crop, photo_side, cfg.decode, inputs.apply_exif_orientation, str(cfg.on_corrupt_image)
+    )
     num_workers = _num_workers(cfg, len(paths))
-    failed = 0
+    failed, truncated = 0, list[Path]()
     with ExitStack() as stack:
-        batches = load_batches(frames, cfg.batch_size, num_workers)
+        batches = _noting_truncated(load_batches(frames, cfg.batch_size, num_workers), paths, truncated)
         stack.enter_context(journal)
         if _is_exported(cfg):
             _refuse_precision(cfg)
@@ -198,9 +203,22 @@ def _run(
         total = sum(str(path) not in finished for path in paths)
         for row in tracked(pipeline.run(batches, paths, finished, journal), total):
             if row.error:
+                if cfg.on_corrupt_image == "error":
+                    raise UserError(f"{row.error}; restore it, or set on_corrupt_image=skip")
                 failed += 1
                 log.warning("%s; skipped", row.error)
+    if truncated:
+        log.warning("%s", truncation_warning(truncated, "on_corrupt_image"))
     return failed
+
+
+def _noting_truncated(
+    batches: Iterator[list[LoadedImage]], paths: Sequence[Path], truncated: list[Path]
+) -> Iterator[list[LoadedImage]]:
+    """Yield the batches, and add the paths of images that are cut off at their end to `truncated`."""
+    for batch in batches:
+        truncated += [paths[image.index] for image in batch if image.is_truncated]
+        yield batch
 
 
 def _refuse_precision(cfg: DictConfig) -> None:

@@ -92,6 +92,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
             build_trainer,
             build_training_free,
         )
+        from spg_lightning.data.truncated_images import truncation_warning
         from spg_lightning.evaluation.network_evaluation import evaluate_module
         from spg_lightning.utils.instantiate import instantiate_node
 
@@ -129,7 +130,10 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         fit_seconds = checkpointer.seconds + (datetime.now(UTC) - started).total_seconds()
         checkpoint = _restore_weights(cfg.eval_checkpoint, trainer, module, run_dir)
         evaluation = evaluate_module(trainer, module, data, training_free)
+        truncated = data.truncated_images()
         if trainer.is_global_zero:
+            if truncated:
+                log.warning("%s", truncation_warning(truncated, "data.on_corrupt_image"))
             facts = {
                 "fit_seconds": round(fit_seconds, 1), "steps": trainer.global_step, "weights": checkpoint.stem,
                 "processes": trainer.world_size, "resumed_after_steps": checkpointer.resume_steps,

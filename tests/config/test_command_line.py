@@ -92,9 +92,20 @@ def truncate(folder):
         photo.write_bytes(photo.read_bytes()[:-300])
 
 
+def test_training_uses_what_there_is_of_truncated_photos_and_names_them_once(cli, cub):
+    truncate(cub)
+    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=3", "data.num_workers=2")
+    assert outcome.code == 0, outcome.err
+    assert "is broken" not in outcome.err
+    assert outcome.err.count("cut off") == outcome.err.count("2 images cut off at the end") == 1
+    for name in ("Photo_2.jpg", "Photo_3.jpg", "data.on_corrupt_image=skip"):
+        assert name in outcome.err
+    assert "of 12 images" in outcome.out
+
+
 def test_training_survives_a_broken_photo_and_names_it(cli, cub):
     truncate(cub)
-    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2")
+    outcome = cli("train", *TINY, f"dataset.root={cub}", "trainer.max_epochs=2", "data.on_corrupt_image=skip")
     assert outcome.code == 0, outcome.err
     assert "Photo_3.jpg is broken" in outcome.err
     assert "of 11 images" in outcome.out  # of 12 test images

@@ -6,6 +6,7 @@ from PIL import Image
 
 from spg_lightning.data import read_image
 from spg_lightning.errors import UserError
+from tests.trees import photo_like
 
 PICTURE = np.dstack([np.full((20, 30), value, np.uint8) for value in (200, 40, 90)])
 
@@ -53,6 +54,61 @@ def test_pixels_that_are_no_colours_are_refused(tmp_path):
     Image.fromarray(np.full((20, 30), 0.5, np.float32)).save(tmp_path / "photo.tiff")
     with pytest.raises(UserError, match=r"photo\.tiff is broken \(pixels of mode F"):
         read_image(tmp_path / "photo.tiff")
+
+
+def cut(path, fraction, kind="JPEG", **options):
+    """Write a detailed photo whose file ends early, and return its pixels in full."""
+    Image.fromarray(photo_like((96, 64), 0)).save(path, kind, **options)
+    with Image.open(path) as photo:
+        pixels = np.asarray(photo.convert("RGB")).astype(int)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(fraction * len(data))])
+    return pixels
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_file_cut_off_at_its_end_is_read_as_far_as_it_goes(tmp_path, kind):
+    pixels, seen = cut(tmp_path / "photo", 0.6, kind), []
+    with pytest.raises(UserError, match=r"photo is broken \(image file is truncated"):
+        read_image(tmp_path / "photo")
+    found = read_image(tmp_path / "photo", on_truncated=lambda: seen.append(1))
+    assert found.shape == pixels.shape
+    assert np.array_equal(found[:8], pixels[:8])
+    assert np.ptp(found[-8:].reshape(-1, 3), axis=0).max() == 0
+    assert found[-1, -1, 0] == (128 if kind == "JPEG" else 0)
+    assert seen == [1]
+
+
+def test_of_a_progressive_file_all_scans_are_used(tmp_path):
+    pixels = cut(tmp_path / "photo", 0.6, progressive=True)
+    found = read_image(tmp_path / "photo", on_truncated=lambda: None)
+    assert 0 < np.abs(found - pixels).mean() < 16
+    assert np.abs(found[-8:] - pixels[-8:]).mean() < 16
+
+
+def test_a_truncated_file_is_turned_as_a_whole_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    cut(tmp_path / "photo", 0.8, exif=exif)
+    assert read_image(tmp_path / "photo", True, on_truncated=lambda: None).shape == (96, 64, 3)
+
+
+def test_a_file_cut_off_after_its_header_is_broken(tmp_path):
+    cut(tmp_path / "photo", 1)
+    data = (tmp_path / "photo").read_bytes()
+    header = data.index(b"\xff\xda") + 14
+    (tmp_path / "photo").write_bytes(data[:header])
+    with pytest.raises(UserError, match="photo is broken"):
+        read_image(tmp_path / "photo", on_truncated=lambda: pytest.fail("there is nothing to use"))
+
+
+def test_a_file_damaged_in_the_middle_is_broken(tmp_path):
+    cut(tmp_path / "photo", 1, "PNG")
+    data = bytearray((tmp_path / "photo").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    (tmp_path / "photo").write_bytes(data)
+    with pytest.raises(UserError, match="photo is broken"):
+        read_image(tmp_path / "photo", on_truncated=lambda: pytest.fail("it is not cut off"))
 
 
 @pytest.mark.parametrize("left", [0, 100])

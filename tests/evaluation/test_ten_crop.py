@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from spg_lightning.checkpoints.rebuild import load_network
+from spg_lightning.data.images import ImageFiles
 from spg_lightning.data.readers.cub import read_cub
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation.ten_crop import TenCrop
@@ -46,7 +47,7 @@ def records(tiny_run):
 def test_equals_the_reference(network, records):
     ids = [records.image_id(index) for index in range(len(records))]
     expected = np.stack([reference(network, records.root / image) for image in records.images])
-    scores = TenCrop(network, records, RESIZE, CROP)
+    scores = TenCrop(network, ImageFiles(records), RESIZE, CROP)
     assert np.allclose(scores.probabilities(ids[::-1]).numpy(), expected[::-1], atol=1e-5)
     ranked = scores(torch.zeros(len(ids), 3, CROP, CROP, dtype=torch.uint8), ids)
     assert (ranked.numpy() == np.argsort(-expected, axis=1)[:, :5]).all()
@@ -76,7 +77,7 @@ def test_only_class_scores_change(tiny_run, network, records, cli, tmp_path):
 
 def test_mistakes(network, records, cli, tmp_path):
     with pytest.raises(UserError, match="crops=10: images of 64 pixels have no corners of 64"):
-        TenCrop(network, records, CROP, CROP)
+        TenCrop(network, ImageFiles(records), CROP, CROP)
     assert "crops=5: choose 10" in cli("evaluate", "checkpoint=x", "crops=5").line
     assert "leave out classifier= or crops=" in cli("evaluate", "checkpoint=x", "crops=10", "classifier=resnet18").line
     assert "crops=10 is for checkpoint=..." in cli("evaluate", "maps=x", "metadata=y", "crops=10").line

@@ -117,7 +117,7 @@ class Seeding(pl.Callback):
         localizer = Localizer(module.network, processed(own, {"minmax": MinMax()}, {"refined": self.maps.refine}))
         images = ImageDataset(
             data.records["train"], test_transform(data.crop), data.on_corrupt_image, with_masks=False, with_boxes=False,
-            source=data.source,
+            source=data.source or data.files("train"),
         )  # fmt: skip
         between, side = round((self.high + self.low) / 2 * LEVELS), self.maps.side
         levels = np.full((len(images), side, side), between, np.uint8)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -15,11 +16,12 @@ from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.records import Records
 from spg_lightning.data.seed_maps import SeedMasks
 from spg_lightning.data.transforms import Transform, Window, seed_transform
+from spg_lightning.data.truncated_images import TruncatedImages
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import scale_boxes
 
 log = logging.getLogger(__name__)
-ON_CORRUPT_IMAGE = ("skip", "error")
+ON_CORRUPT_IMAGE = ("use", "skip", "error")
 
 
 class SampleKey(NamedTuple):
@@ -79,15 +81,19 @@ class ImageFiles:
     Args:
         records: the images.
         at_least: see `read_image`.
+        truncated: takes the images that are cut off at their end, which are then read as far as they go; None: they are broken.
     """
 
-    def __init__(self, records: Records, at_least: int | None = None) -> None:
-        self.records, self.at_least = records, at_least
+    def __init__(self, records: Records, at_least: int | None = None, truncated: TruncatedImages | None = None) -> None:
+        self.records, self.at_least, self.truncated = records, at_least, truncated
 
     def __call__(self, index: int) -> UInt8[np.ndarray, "Y X 3"]:
         """Return an image as RGB."""
         return read_image(
-            self.records.root / self.records.images[index], self.records.apply_exif_orientation, self.at_least
+            self.records.root / self.records.images[index],
+            self.records.apply_exif_orientation,
+            self.at_least,
+            None if self.truncated is None else partial(self.truncated.add, index),
         )
 
 
@@ -97,10 +103,11 @@ class ImageDataset(Dataset):
     Args:
         records: the images.
         transform: a pipeline that boxes and masks follow.
-        on_corrupt_image: "skip" warns, naming the file, and gives None; "error" raises `UserError`.
+        on_corrupt_image: "skip" warns, naming the file, and gives None; "error" raises `UserError`; "use" reads a file that is
+            cut off at its end as far as it goes, and skips one that cannot be decoded at all.
         with_masks: load the masks, where there are any.
         with_boxes: let the boxes follow, which costs time in albumentations (experiments/input_speed); otherwise there are none.
-        source: index -> pixels, of any size; None: the files, in full.
+        source: index -> pixels, of any size, which knows what to do with truncated files; None: the files, in full.
         windows: seed -> the window to cut out after `transform`; it is named in the sample, not cut. None: no window.
         frame: width and height that an evaluation compares boxes in; None: samples have no `true_boxes`.
         seeds: give training samples their seed masks.
@@ -119,10 +126,11 @@ class ImageDataset(Dataset):
         seeds: SeedMasks | None = None,
     ) -> None:
         if on_corrupt_image not in ON_CORRUPT_IMAGE:
-            raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose skip or error")
+            raise UserError(f"data.on_corrupt_image={on_corrupt_image}: choose use, skip or error")
         self.records, self.transform, self.on_corrupt_image = records, transform, on_corrupt_image
         self.with_masks, self.with_boxes = with_masks and bool(records.masks), with_boxes
-        self.source = source or ImageFiles(records)
+        truncated = TruncatedImages(len(records)) if source is None and on_corrupt_image == "use" else None
+        self.source = source or ImageFiles(records, truncated=truncated)
         self.windows, self.frame, self.seeds = windows, frame, seeds
 
     def __len__(self) -> int:

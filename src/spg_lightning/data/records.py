@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings, rows_of
 
 MIN_ANNOTATED_VAL = 20  # images with ground truth that val gets first: fewer choose a threshold badly
-IMAGE_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+IMAGE_EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 
 
 def drop_image_extension(name: str) -> str:

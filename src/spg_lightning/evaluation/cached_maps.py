@@ -160,7 +160,7 @@ class TrainingFreeMaps:
     def _images(self, data: ImageDataModule, split: str) -> ImageDataset:
         return ImageDataset(
             data.records[split], test_transform(self.image_side), data.on_corrupt_image, with_masks=False, with_boxes=False,
-            source=data.source if split == "train" else None,
+            source=(data.source if split == "train" else None) or data.files(split),
         )  # fmt: skip
 
     def _folder(self, data: ImageDataModule) -> Path:

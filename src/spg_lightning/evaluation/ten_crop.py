@@ -10,7 +10,6 @@ from torch import Tensor
 from torchvision.transforms.functional import ten_crop
 
 from spg_lightning.data.images import ImageFiles
-from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
 from spg_lightning.localizer import resize_to_square
 from spg_lightning.spg.network import SPGNetwork
@@ -26,21 +25,21 @@ class TenCrop:
 
     Args:
         network: in evaluation mode.
-        records: of the images, whose files are read again.
+        files: of the images, which are read again.
         resize, crop: sides in pixels of the resized image and of its crops.
 
     Raises:
         UserError: the crops would all be the whole image.
     """
 
-    def __init__(self, network: SPGNetwork, records: Records, resize: int, crop: int) -> None:
+    def __init__(self, network: SPGNetwork, files: ImageFiles, resize: int, crop: int) -> None:
         if resize <= crop:
             raise UserError(
                 f"crops={CROPS}: images of {resize} pixels have no corners of {crop}; give `dataset=` with a larger "
                 "dataset.resize, or leave crops out"
             )
         self.network, self.resize, self.crop = network, resize, crop
-        self.read = ImageFiles(records)
+        records, self.read = files.records, files
         self.index_of = {records.image_id(index): index for index in range(len(records))}
 
     def __call__(self, images: UInt8[Tensor, "B 3 Y X"], image_ids: Sequence[str]) -> Int[Tensor, "B n"]:

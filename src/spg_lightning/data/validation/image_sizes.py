@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from PIL import Image, UnidentifiedImageError
 
+from spg_lightning.data.heic import open_image
 from spg_lightning.data.text_files import is_inside
 from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.errors import UserError
@@ -70,9 +71,11 @@ def _is_text(name: str) -> bool:
 def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
     """Return an image's width and height, or what is wrong with its file."""
     try:
-        with Image.open(path) as photo:
+        with open_image(path) as photo:
             width, height = photo.size
             turned = apply_exif_orientation and photo.getexif().get(ORIENTATION) in TURNED
+    except UserError as error:
+        return str(error)
     except FileNotFoundError:
         return f"{path} is missing"
     except Image.DecompressionBombError:
