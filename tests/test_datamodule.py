@@ -35,7 +35,7 @@ def test_evaluation_batches_hold_ids_and_boxes_in_the_networks_frame(folder, spl
         sent = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
         sent = data.on_after_batch_transfer(sent, 0)
         rows = sent["index"].tolist()
-        assert sent["image_id"] == [records.image_id(row) for row in rows]
+        assert sent["image_id"] == [records.images[row] for row in rows]
         assert len(sent["true_boxes"]) == len(rows)
         for row, boxes in zip(rows, sent["true_boxes"], strict=True):
             assert boxes.dtype == np.int64
@@ -67,7 +67,7 @@ def test_a_skipped_image_takes_its_boxes_with_it(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     batch = next(iter(data.test_dataloader()))
     assert batch["index"].tolist() == [row for row in range(len(records)) if row != 1][: len(batch["index"])]
-    assert batch["image_id"] == [records.image_id(row) for row in batch["index"].tolist()]
+    assert batch["image_id"] == [records.images[row] for row in batch["index"].tolist()]
     for row, boxes in zip(batch["index"].tolist(), batch["true_boxes"], strict=True):
         assert np.array_equal(boxes, data.ground_truth("test", [row])[0])
 
@@ -77,7 +77,7 @@ def test_training_batches_hold_ids_and_no_boxes(folder, augment):
     data = data_of(folder, f"data.augment={augment}")
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     assert batch["image"].shape == (4, 3, 64, 64)
-    assert batch["image_id"] == [data.records["train"].image_id(row) for row in batch["index"].tolist()]
+    assert batch["image_id"] == [data.records["train"].images[row] for row in batch["index"].tolist()]
     assert [boxes.shape for boxes in batch["true_boxes"]] == [(0, 4)] * 4
 
 

@@ -89,6 +89,19 @@ def test_every_number_is_a_row(cli, runs):
     assert by_key["", "floor_whole_gt_known_error"]["value"] == "80.0"
 
 
+def test_a_run_and_map_is_a_row_of_the_wide_table(cli, runs):
+    assert cli("report", f"runs={runs}").code == 0
+    numbers = list(csv.DictReader((runs / "results.csv").open()))
+    rows = list(csv.DictReader((runs / "results_wide.csv").open()))
+    assert len(rows) == len({(r["run"], r["score_map"]) for r in numbers})
+    by_key = {(row["run"], row["score_map"]): row for row in rows}
+    for number in numbers:
+        row = by_key[number["run"], number["score_map"]]
+        assert row[f"{number['split']}/{number['metric']}"] == number["value"]
+        assert (row["chosen"], row["variant"], row["seed"]) == (number["chosen"], number["variant"], number["seed"])
+    assert by_key["deeper/plain-1", "attention"]["test/floor_whole_gt_known_error"] == ""
+
+
 def test_a_report_of_a_reported_folder_is_the_same(cli, runs):
     written = [(cli("report", f"runs={runs}").code, (runs / "results.csv").read_text()) for _ in range(2)]
     assert written[0] == written[1]

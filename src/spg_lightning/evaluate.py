@@ -35,10 +35,16 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     check_ranges(cfg)
     if (cfg.checkpoint is None) == (cfg.maps is None):
-        raise UserError("give either checkpoint=<file> or maps=<folder of .npy maps> metadata=<folder>")
+        raise UserError(
+            "give either checkpoint=<file> or maps=<folder of .npy maps>, the latter with metadata=<folder> or boxes=<file> images=<folder>"
+        )
     if cfg.crops is not None and cfg.classifier is not None:
         raise UserError(
             f"crops={cfg.crops} averages the checkpoint's own class scores; leave out classifier= or crops="
+        )
+    if cfg.maps is None and cfg.boxes is not None:
+        raise UserError(
+            f"boxes={cfg.boxes} is for maps=...; with checkpoint=... give dataset=folder dataset.reader.boxes="
         )
     if cfg.maps is None:
         return _evaluate_checkpoint(cfg)
@@ -77,14 +83,13 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     if cfg.crops is not None:
         module.external_classifier = TenCrop(network, data.files("test"), data.resize, data.crop)
     elif cfg.classifier is not None:
-        image_ids = [test.image_id(index) for index in range(len(test))]
-        module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, image_ids, cfg.trust)
+        module.external_classifier = open_classifier(str(cfg.classifier), data.class_names, test.images, cfg.trust)
     folder.path.mkdir(parents=True, exist_ok=True)
     trainer = build_evaluator(cfg, folder.path)
     training_free = build_training_free(trained)
     if training_free is not None:
         draw_pseudo_boxes(training_free, network.to(trainer.strategy.root_device), data, trainer)
-    evaluation = replace(evaluate_module(trainer, module, data, training_free), crops=cfg.crops)
+    evaluation = replace(evaluate_module(trainer, module, data, training_free, cfg.image_rows), crops=cfg.crops)
     if truncated := data.truncated_images():
         log.warning("%s", truncation_warning(truncated, "on_corrupt_image"))
     OmegaConf.save(cfg, folder.config, resolve=True)

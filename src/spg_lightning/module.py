@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,11 +24,18 @@ from spg_lightning.utils.compile import compile_in_place
 
 
 @dataclass
-class TestOutputs:
-    """Results by image of a test: the index in the records -> scan of its map, most probable class."""
+class ImageOutputs:
+    """Results by image of a split, by the index in the records.
 
-    scans: dict[int, ThresholdScan]
-    predicted: dict[int, int]
+    Attributes:
+        scans: recorded score map -> index -> scan of its map.
+        predicted: index -> most probable class.
+        scores: index -> its probability; empty where another classifier ranks the classes.
+    """
+
+    scans: dict[str, dict[int, ThresholdScan]] = field(default_factory=dict)
+    predicted: dict[int, int] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
 
 
 class SPGModule(pl.LightningModule):
@@ -73,8 +80,8 @@ class SPGModule(pl.LightningModule):
         self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in score_maps})
         self.curves: dict[str, dict[str, LocalizationCounts]] = {}
         self.external_classifier: Ranking | None = None  # ranks the test images in place of the forward for the maps
-        self.recorded_map: str | None = None  # the score map whose scans of the test images are recorded
-        self.test_outputs = TestOutputs({}, {})
+        self.recorded_maps: tuple[str, ...] = ()  # whose results by image are kept in `outputs`
+        self.outputs: dict[str, ImageOutputs] = {}  # split -> of its last validation or test
 
     def forward(self, images: Tensor, branches: tuple[str, ...] | None = None) -> SPGOutput:
         """Return the network's output for uint8 RGB images (B, 3, Y, X)."""
@@ -114,25 +121,20 @@ class SPGModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the metrics."""
-        self._reset()
+        """Reset the metrics and the results by image."""
+        self._reset("val")
 
     def on_test_epoch_start(self) -> None:
         """Reset the metrics and the results by image."""
-        self._reset()
-        self.test_outputs = TestOutputs({}, {})
-        for name, metric in self.metrics.items():
-            metric.keep_scans = name == self.recorded_map  # type: ignore[assignment]
+        self._reset("test")
 
     def validation_step(self, batch: Batch | None, batch_index: int) -> None:
         """Update the metrics with a batch of validation images."""
-        self._update(batch)
+        self._update("val", batch)
 
     def test_step(self, batch: Batch | None, batch_index: int) -> None:
-        """Update the metrics with a batch of test images, and record their most probable classes."""
-        ranked = self._update(batch, self.external_classifier)
-        if batch is not None and ranked is not None and self.recorded_map is not None:
-            self.test_outputs.predicted |= dict(zip(batch["index"].tolist(), ranked[:, 0].tolist(), strict=True))
+        """Update the metrics with a batch of test images."""
+        self._update("test", batch, self.external_classifier)
 
     def on_validation_epoch_end(self) -> None:
         """Log the errors at the thresholds that are best on these images."""
@@ -140,32 +142,36 @@ class SPGModule(pl.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in numbers.items()})
 
     def on_test_epoch_end(self) -> None:
-        """Compute the counts and gather the results by image; `compute_evaluation` applies the threshold from val."""
+        """Compute the counts; `compute_evaluation` applies the threshold from val."""
         self._compute("test")
-        if self.recorded_map is None:
-            return
-        outputs, metric = self.test_outputs, self.metrics[self.recorded_map]
-        outputs.scans = dict(zip(outputs.predicted, metric.scans, strict=True))  # type: ignore[arg-type]
-        if self.trainer.world_size > 1:
-            gathered: list[TestOutputs | None] = [None] * self.trainer.world_size
+
+    def _reset(self, split: str) -> None:
+        self.outputs[split] = ImageOutputs()
+        for name, metric in self.metrics.items():
+            metric.reset()  # type: ignore[operator]
+            metric.keep_scans = name in self.recorded_maps  # type: ignore[assignment]
+
+    def _compute(self, split: str) -> dict[str, LocalizationCounts]:
+        """Compute the counts, and gather the results by image."""
+        self.curves[split] = {name: metric.compute() for name, metric in self.metrics.items()}  # type: ignore[operator]
+        outputs = self.outputs[split]
+        for name in self.recorded_maps:
+            outputs.scans[name] = dict(zip(outputs.predicted, self.metrics[name].scans, strict=True))  # type: ignore[arg-type]
+        if self.recorded_maps and self.trainer.world_size > 1:
+            gathered: list[ImageOutputs | None] = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(gathered, outputs)
             for other in gathered:
                 assert other is not None
-                outputs.scans |= other.scans
                 outputs.predicted |= other.predicted
-
-    def _reset(self) -> None:
-        for metric in self.metrics.values():
-            metric.reset()  # type: ignore[operator]
-
-    def _compute(self, split: str) -> dict[str, LocalizationCounts]:
-        self.curves[split] = {name: metric.compute() for name, metric in self.metrics.items()}  # type: ignore[operator]
+                outputs.scores |= other.scores
+                for name, scans in other.scans.items():
+                    outputs.scans[name] |= scans
         return self.curves[split]
 
-    def _update(self, batch: Batch | None, classifier: Ranking | None = None) -> Tensor | None:
-        """Update each map's metric with the map of the label; return the most probable classes (B, n)."""
+    def _update(self, split: str, batch: Batch | None, classifier: Ranking | None = None) -> None:
+        """Update each map's metric with the map of the label, and record the most probable classes."""
         if batch is None:
-            return None
+            return
         labels = batch["label"]
         with self.localizer.context(batch["image"]) as context:
             maps = {name: context.map(name, labels)[:, 0] for name in self.metrics}
@@ -180,4 +186,9 @@ class SPGModule(pl.LightningModule):
                 maps[name], boxes=batch["true_boxes"], masks=batch["mask"], names=batch["image_id"], top1=correct[:, 0],
                 top5=correct.any(1) if correct.shape[1] >= num_top5 else None,
             )  # fmt: skip
-        return ranked
+        if self.recorded_maps:
+            outputs, indices = self.outputs[split], batch["index"].tolist()
+            outputs.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))
+            if classifier is None:
+                scores = context.output.logits.float().softmax(1).amax(1)
+                outputs.scores |= dict(zip(indices, scores.tolist(), strict=True))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def report(cfg: DictConfig) -> Comparison:
     """Compare the runs below `cfg.runs`, as `conf/report.yaml` describes.
 
-    `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex, results.csv and, with `cfg.per_image`,
-    images.parquet; with `logger=wandb` W&B receives page and table.
+    `cfg.output_dir` receives report.html, its plots (.svg), table.md, table.tex, results.csv, results_wide.csv and, with
+    `cfg.per_image`, images.parquet; with `logger=wandb` W&B receives page and table.
 
     Raises:
         UserError: no finished run, a file that cannot be read, or an unknown reference, metric or score map.
@@ -31,7 +31,7 @@ def report(cfg: DictConfig) -> Comparison:
     from spg_lightning.comparison.comparison_page import render_figures, render_page
     from spg_lightning.comparison.image_table import image_table, write_image_table
     from spg_lightning.comparison.latex_table import write_latex
-    from spg_lightning.comparison.output import print_comparison, write_results, write_table
+    from spg_lightning.comparison.output import print_comparison, write_results, write_table, write_wide_results
 
     folder = Path(cfg.output_dir)
     if RunDir(folder).config.is_file() or RunDir(folder).provenance.is_file():
@@ -48,6 +48,7 @@ def report(cfg: DictConfig) -> Comparison:
     write_table(folder / "table.md", comparison)
     write_latex(folder / "table.tex", comparison)
     write_results(folder / "results.csv", comparison)
+    write_wide_results(folder / "results_wide.csv", comparison)
     if images is not None:
         write_image_table(folder / "images.parquet", images)
     print_comparison(comparison, folder / "report.html")

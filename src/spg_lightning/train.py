@@ -129,7 +129,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         trainer.fit(module, datamodule=data, ckpt_path=state.path if state else None, weights_only=True)
         fit_seconds = checkpointer.seconds + (datetime.now(UTC) - started).total_seconds()
         checkpoint = _restore_weights(cfg.eval_checkpoint, trainer, module, run_dir)
-        evaluation = evaluate_module(trainer, module, data, training_free)
+        evaluation = evaluate_module(trainer, module, data, training_free, cfg.image_rows)
         truncated = data.truncated_images()
         if trainer.is_global_zero:
             if truncated:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.comparison.fabricate import config_of, write_run
 
-HEADER = "image,class,predicted,x0,y0,x1,y1,iou,localized\n"
+HEADER = "image,split,score_map,class,predicted,score,x0,y0,x1,y1,true_boxes,iou,localized\n"
 
 
 @pytest.fixture
@@ -16,7 +16,8 @@ def runs(tmp_path):
         ("spg", config_of(), "0.750000,1"),
         ("plain", config_of("method=spg_plain"), "0.250000,0"),
     ):
-        rows = f'a/1,"Wren, house",Tit,1.5,2.0,30.0,40.0,{iou}\na/2,Tit,,0.0,0.0,9.0,9.0,,\n'
+        rows = f'a/1.jpg,test,b1,"Wren, house",Tit,0.5,1.5,2.0,30.0,40.0,"[[1.0, 2.0, 3.0, 4.0]]",{iou}\n'
+        rows += "a/2.jpg,val,attention,Tit,,,0.0,0.0,9.0,9.0,[],,\n"
         (write_run(tmp_path / "runs" / name, config, 3, 30.0) / "images.csv").write_text(HEADER + rows)
     return tmp_path / "runs"
 
@@ -26,11 +27,20 @@ def test_every_run_and_image_is_a_row(cli, runs):
     done = cli("report", f"runs={runs}", "per_image=true")
     assert done.code == 0, done.err
     rows = parquet.read_table(runs / "images.parquet").to_pylist()
-    facts = {"seed": "3", "score_map": "b1", "image": "a/1", "class": "Wren, house", "predicted": "Tit"}
+    facts = {
+        "seed": "3",
+        "image": "a/1.jpg",
+        "split": "test",
+        "score_map": "b1",
+        "class": "Wren, house",
+        "predicted": "Tit",
+    }
+    facts |= {"score": 0.5, "true_boxes": "[[1.0, 2.0, 3.0, 4.0]]", "chosen": True}
     box = {"x0": 1.5, "y0": 2.0, "x1": 30.0, "y1": 40.0}
     assert rows[0] == {"run": "spg", "variant": "SPG", **facts, **box, "iou": 0.75, "localized": True}
     assert rows[2] == {"run": "plain", "variant": "SPG-plain", **facts, **box, "iou": 0.25, "localized": False}
-    assert [(r["image"], r["predicted"], r["iou"], r["localized"]) for r in rows[1::2]] == [("a/2", "", None, None)] * 2
+    other = [(r["image"], r["predicted"], r["score"], r["iou"], r["localized"], r["chosen"]) for r in rows[1::2]]
+    assert other == [("a/2.jpg", "", None, None, None, False)] * 2
 
 
 def test_a_trained_run_has_the_columns(tiny_run, cli, tmp_path):
@@ -41,7 +51,7 @@ def test_a_trained_run_has_the_columns(tiny_run, cli, tmp_path):
     assert len(parquet.read_table(tmp_path / "out" / "images.parquet")) == len(tiny_run[0].evaluation.images)
 
 
-@pytest.mark.parametrize("text", [None, "", "image,class\na,b\n", HEADER + "a,b,c,one,0,0,0,0,1\n"])
+@pytest.mark.parametrize("text", [None, "", "image,class\na,b\n", HEADER + "a,test,b1,b,c,one,0,0,0,0,[],0,1\n"])
 def test_an_unreadable_file_is_named(cli, runs, text):
     pytest.importorskip("pyarrow")
     path = runs / "plain" / "images.csv"

@@ -45,7 +45,7 @@ def records(tiny_run):
 
 
 def test_equals_the_reference(network, records):
-    ids = [records.image_id(index) for index in range(len(records))]
+    ids = [*records.images]
     expected = np.stack([reference(network, records.root / image) for image in records.images])
     scores = TenCrop(network, ImageFiles(records), RESIZE, CROP)
     assert np.allclose(scores.probabilities(ids[::-1]).numpy(), expected[::-1], atol=1e-5)

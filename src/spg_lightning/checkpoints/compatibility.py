@@ -7,8 +7,8 @@ from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 
 # location, hardware and output of a run: none of these changes what a step computes
 IGNORED_KEYS = (
-    *NON_IDENTITY_KEYS, "output_dir", "logger", "callbacks", "trainer", "gallery_images", "report_images", "eval_checkpoint",
-    "data.num_workers", "data.worker_timeout", "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
+    *NON_IDENTITY_KEYS, "output_dir", "logger", "callbacks", "trainer", "gallery_images", "report_images", "image_rows",
+    "eval_checkpoint", "data.num_workers", "data.worker_timeout", "data.eval_batch_size", "dataset.root", "data.reader.root", "module.compile",
     "module.channels_last", "seeds.directory", "min_train_steps",
 )  # fmt: skip
 # the keys of trainer and callbacks that do

@@ -1,8 +1,9 @@
 """Write a comparison as Markdown and CSV, and print it."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.box import HORIZONTALS
 from rich.console import Console
@@ -67,26 +68,39 @@ def _markdown(lines: Sequence[Sequence[str]]) -> list[str]:
 def write_results(path: Path, comparison: Comparison) -> None:
     """Write a row per number of every run and score map. Naive baselines have no score map."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(RESULTS)
-        for variant, run in ((v, run) for v in comparison.variants for run in v.runs):
-            made = run.provenance
-            versions = "; ".join(f"{name} {number}" for name, number in made.get("versions", {}).items())
-            facts = [
-                run.name,
-                comparison.title,
-                made.get("commit"),
-                run.seed,
-                made.get("device"),
-                versions,
-                variant.label,
-            ]
-            for key, value in run.metrics.items():
-                split, *middle, metric = key.split("/")
-                if not middle and f"{split}/{run.score_map}/{metric}" in run.metrics:
-                    continue  # repeats a metric of the chosen map
-                name = middle[0] if middle else "" if metric.startswith("floor_") else run.score_map
-                writer.writerow([*facts, split, name, int(name == run.score_map), metric, value])
+        writer = csv.DictWriter(file, RESULTS)
+        writer.writeheader()
+        writer.writerows(_numbers(comparison))
+
+
+def write_wide_results(path: Path, comparison: Comparison) -> None:
+    """Write the same numbers with a row per run and score map, and a column per metric of a split, as "test/gt_known_error"."""
+    facts = [name for name in RESULTS if name not in ("split", "metric", "value")]
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    columns: dict[str, None] = {}
+    for number in _numbers(comparison):
+        row = rows.setdefault((number["run"], number["score_map"]), {name: number[name] for name in facts})
+        metric = f"{number['split']}/{number['metric']}"
+        row[metric], columns[metric] = number["value"], None
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*facts, *columns])
+        writer.writeheader()
+        writer.writerows(rows.values())
+
+
+def _numbers(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """Yield every number of every run, as a row with the columns `RESULTS`."""
+    for variant, run in ((v, run) for v in comparison.variants for run in v.runs):
+        made = run.provenance
+        versions = "; ".join(f"{name} {number}" for name, number in made.get("versions", {}).items())
+        facts = [run.name, comparison.title, made.get("commit"), run.seed, made.get("device"), versions, variant.label]
+        for key, value in run.metrics.items():
+            split, *middle, metric = key.split("/")
+            if not middle and f"{split}/{run.score_map}/{metric}" in run.metrics:
+                continue  # repeats a metric of the chosen map
+            name = middle[0] if middle else "" if metric.startswith("floor_") else run.score_map
+            row = [*facts, split, name, int(name == run.score_map), metric, value]
+            yield dict(zip(RESULTS, row, strict=True))
 
 
 def print_comparison(comparison: Comparison, page: Path) -> None:

@@ -80,6 +80,7 @@ RULES: dict[str, Rule] = {
         lambda value: value in ("all", "evaluated", "best_of_sweep"),
         "choose all, evaluated or best_of_sweep",
     ),
+    "image_rows": (lambda value: value in ("chosen", "all"), "choose chosen or all"),
     "checkpoint_every_steps": _one_of_or(("auto",), POSITIVE),
     # evaluate, predict
     "eval_batch_size": POSITIVE,

@@ -37,7 +37,7 @@ class Sample(TypedDict):
 
     Attributes:
         image: (3, Y, X) uint8 RGB.
-        image_id: path without extension.
+        image_id: path below the data set's root.
         label: class index.
         index: in the records.
         boxes: (n, 4) float32 x0 y0 x1 y1 after the transform, without boxes that the crop cut away.
@@ -184,7 +184,7 @@ class ImageDataset(Dataset):
         out = self.transform(**arguments)
         return Sample(
             image=torch.from_numpy(np.ascontiguousarray(out["image"])).permute(2, 0, 1),
-            image_id=records.image_id(index),
+            image_id=records.images[index],
             label=int(records.labels[index]),
             index=index,
             boxes=torch.from_numpy(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4)),

@@ -36,7 +36,7 @@ def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
     if missing:
         raise UserError(
             f"maps={folder}: {len(missing)} of {len(image_ids)} maps are missing, first: {', '.join(missing[:SHOWN])}; "
-            "write them, or take the images out of image_ids.txt"
+            "write them, or take their images out of the ground truth"
         )
     return [*found]
 

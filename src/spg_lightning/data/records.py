@@ -26,7 +26,7 @@ class Records:
 
     Attributes:
         root: folder that `images`, `masks` and `ignored` are relative to.
-        images: N paths; a path without its image ending is the image's id.
+        images: N paths, which are the images' ids wherever they are written. Where ids are read, the extension may be missing.
         labels: (N,) class indices.
         sizes: (N, 2) widths and heights in pixels.
         boxes: (M, 4) ground truth of all images, x0 y0 x1 y1 in pixels of the image, x1 and y1 exclusive; empty where the
@@ -72,10 +72,6 @@ class Records:
         """Which images have a box or a mask."""
         has_box = np.diff(self.box_offsets) > 0
         return has_box | np.array([bool(files) for files in self.masks], dtype=bool) if self.masks else has_box
-
-    def image_id(self, index: int) -> str:
-        """Return the image's id: its path with slashes kept and the extension dropped."""
-        return drop_image_extension(self.images[index])
 
     def take(self, indices: Int[np.ndarray, " n"]) -> "Records":
         """Return the records at `indices`, in that order."""

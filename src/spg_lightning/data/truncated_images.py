@@ -18,7 +18,8 @@ class TruncatedImages:
     """
 
     def __init__(self, count: int) -> None:
-        self._is_truncated = torch.zeros(count, dtype=torch.bool).share_memory_()  # loader processes write it, too
+        self._is_truncated = torch.zeros(count, dtype=torch.bool)
+        self._is_truncated.share_memory_()  # type: ignore[no-untyped-call]  # loader processes write it, too
 
     def add(self, index: int) -> None:
         """Add an image."""

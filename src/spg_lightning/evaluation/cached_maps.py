@@ -188,7 +188,7 @@ def _fitted_on(data: ImageDataModule) -> dict[str, list[int]]:
     Nothing of their labels is used. Runs that hold out other images for val have the same maps.
     """
     ids = sorted(
-        (data.records[split].image_id(index), split, index)
+        (data.records[split].images[index], split, index)
         for split in ("train", "val")
         for index in range(len(data.records[split]))
     )

@@ -1,4 +1,4 @@
-"""Evaluate any method's score maps: a folder of .npy files against ground truth in the benchmark's format."""
+"""Evaluate any method's score maps: a folder of .npy files against boxes of a folder, or ground truth in the benchmark's format."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -19,10 +19,11 @@ from spg_lightning.data.map_files import find_maps, read_map
 from spg_lightning.data.masks import read_ternary_mask
 from spg_lightning.data.predictions import read_predictions
 from spg_lightning.data.readers.benchmark_metadata import read_benchmark
+from spg_lightning.data.readers.boxed_images import read_boxed_images
 from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation.map_checks import MapFacts, warn_of_maps
-from spg_lightning.evaluation.results import Evaluation, compute_evaluation, image_results
+from spg_lightning.evaluation.results import Evaluation, ImageResult, compute_evaluation, image_results
 from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
 from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, scale_boxes
 from spg_lightning.reporting.run_page import Picture, write_evaluation
@@ -53,19 +54,19 @@ class Counted:
 
 
 def evaluate_maps(cfg: DictConfig) -> Evaluation:
-    """Evaluate `cfg.maps` against `cfg.metadata` as `conf/evaluate.yaml` describes; everything goes beside `cfg.output`.
+    """Evaluate `cfg.maps` against `cfg.metadata` or `cfg.boxes` as `conf/evaluate.yaml` describes; everything goes beside `cfg.output`.
 
     Raises:
-        UserError: maps, metadata, masks or predictions that are missing or wrong; the text names the file.
+        UserError: maps, boxes, metadata, masks or predictions that are missing or wrong; the text names the file.
     """
     started = datetime.now(UTC)
     output = _output(cfg)
     images = None if cfg.images is None else Path(str(cfg.images)).expanduser()
     if images is not None and not images.is_dir():
         raise UserError(f"images={cfg.images} is not a folder; give the one that the image ids are relative to")
-    test_set, val_set = _map_set(cfg, ""), None
+    test_set, val_set = _map_set(cfg, "", images), None
     if cfg.val.maps is not None:
-        val_set = _map_set(cfg.val, "val.")
+        val_set = _map_set(cfg.val, "val.", images)
         if len(test_set.records.boxes) and not len(val_set.records.boxes):
             raise UserError(f"val.metadata={cfg.val.metadata} has no boxes to choose the threshold on; leave val. out")
     elif lone := [key for key, value in cfg.val.items() if value is not None]:
@@ -89,17 +90,19 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
         if s is not None and len(s.records.boxes)
     }
     found = compute_evaluation({"": test.curves}, None if val is None else {"": val.curves}, truth, frame)
-    records, names = test_set.records, test_set.records.class_names
-    predicted = {}
-    if test_set.predictions is not None:
-        first = (test_set.predictions[image][0] for image in records.images)
-        predicted = {i: names[k] if k < len(names) else str(k) for i, k in enumerate(first)}
-    results = image_results(records, test.scans, predicted, test.frames, found.threshold)
-    evaluation = replace(found, images=results, frame=frame if len({*test.frames.values()}) == 1 else None)
+    records = test_set.records
+    evaluation = replace(
+        found,
+        images=_image_results("test", test_set, test, found.threshold),
+        more_images=_image_results("val", val_set, val, found.threshold)
+        if val_set is not None and val is not None and cfg.image_rows == "all"
+        else (),
+        frame=frame if len({*test.frames.values()}) == 1 else None,
+    )
 
     def picture(index: int) -> Picture:
         try:
-            photo = None if images is None else read_image(images / records.images[index])
+            photo = None if images is None else _photo(images / records.images[index], records)
         except UserError as error:
             raise UserError(
                 f"{error}; restore it, or leave images= out: the report shows maps without photos"
@@ -109,6 +112,15 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
     facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata), map_size=cfg.map_size)
     write_evaluation(output, evaluation, facts, str(cfg.maps), records, picture, cfg.report_images)
     return evaluation
+
+
+def _image_results(split: str, maps: MapSet, counted: Counted, threshold: float) -> tuple[ImageResult, ...]:
+    """Return the results by image of a set."""
+    names, predicted = maps.records.class_names, {}
+    if maps.predictions is not None:
+        first = (maps.predictions[image][0] for image in maps.records.images)
+        predicted = {i: names[k] if k < len(names) else str(k) for i, k in enumerate(first)}
+    return image_results(split, "", maps.records, counted.scans, predicted, {}, counted.frames, threshold)
 
 
 def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str, side: int | None) -> Counted:
@@ -196,24 +208,44 @@ def _right(maps: MapSet, index: int) -> tuple[Tensor | None, Tensor | None]:
     return torch.from_numpy(right[:1]), torch.tensor([bool(right[:TOP].any())]) if enough else None
 
 
-def _map_set(paths: DictConfig, prefix: str) -> MapSet:
-    """Return the set that the keys maps, metadata, masks and predictions name; `prefix` is what users write before them."""
+def _photo(path: Path, records: Records) -> UInt8[np.ndarray, "Y X 3"]:
+    """Return an image for the report; of a file that is cut off at its end what there is."""
+    return read_image(path, records.apply_exif_orientation, on_truncated=lambda: None)
+
+
+def _map_set(paths: DictConfig, prefix: str, images: Path | None) -> MapSet:
+    """Return the set that the keys maps, boxes, metadata, masks and predictions name.
+
+    Args:
+        paths: with these keys.
+        prefix: what users write before them.
+        images: folder that the images of `boxes` are in.
+    """
     maps, metadata, masks, predictions = (
         None if paths[key] is None else str(paths[key]) for key in ("maps", "metadata", "masks", "predictions")
     )
     assert maps is not None
-    if metadata is None:
+    if (metadata is None) == (paths.boxes is None):
         raise UserError(
-            f"{prefix}maps={maps}: say where the ground truth is: {prefix}metadata=<folder with image_ids.txt, ...>"
+            f"{prefix}maps={maps}: say where the ground truth is, with one of {prefix}metadata=<folder with image_ids.txt, ...> "
+            f"and {prefix}boxes=<file> images=<folder>"
         )
+    if paths.boxes is not None and (images is None or masks is not None):
+        wrong = "leave masks out, which go with metadata=" if masks is not None else "give their folder, images="
+        raise UserError(f"{prefix}boxes={paths.boxes} are boxes of your own images: {wrong}")
     try:
-        records = read_benchmark(metadata, masks)
+        if metadata is not None:
+            records = read_benchmark(metadata, masks)
+        else:
+            assert images is not None
+            boxes = paths.boxes if isinstance(paths.boxes, str) else [str(name) for name in paths.boxes]
+            records = read_boxed_images(images, boxes)
         files = find_maps(maps, records.images)
         return MapSet(records, files, None if predictions is None else read_predictions(predictions, records.images))
     except UserError as error:
         # the readers know a key by its bare name
         raise UserError(
-            f"{prefix}{error}" if str(error).startswith(("maps=", "metadata=", "masks=")) else str(error)
+            f"{prefix}{error}" if str(error).startswith(("maps=", "boxes=", "metadata=", "masks=")) else str(error)
         ) from None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytorch_lightning as pl
 
 from spg_lightning.data.predictions import OTHER
@@ -13,6 +14,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
 from spg_lightning.evaluation.results import (
     Evaluation,
+    ImageResult,
     compute_evaluation,
     image_results,
     localization_error,
@@ -28,16 +30,23 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_module(
-    trainer: pl.Trainer, module: SPGModule, data: ImageDataModule, training_free: TrainingFreeMaps | None = None
+    trainer: pl.Trainer,
+    module: SPGModule,
+    data: ImageDataModule,
+    training_free: TrainingFreeMaps | None = None,
+    image_rows: str = "chosen",
 ) -> Evaluation:
     """Run val and test once each, for all score maps of the module.
 
     Args:
         trainer, module, data: of the run.
         training_free: measured beside the naive baselines; None for a backbone without pretrained weights.
+        image_rows: "chosen" keeps the results by image of the chosen map on test, "all" those of every map on val and test.
     """
+    module.recorded_maps = tuple(module.metrics) if image_rows == "all" else ()
     trainer.validate(module, datamodule=data, verbose=False)
-    module.recorded_map = select_score_map(module.curves["val"])
+    if image_rows != "all":
+        module.recorded_maps = (select_score_map(module.curves["val"]),)
     trainer.test(module, datamodule=data, verbose=False)
     truth = {
         split: data.ground_truth(split, list(range(len(data.records[split]))))
@@ -47,12 +56,33 @@ def evaluate_module(
     if not len(data.records["test"].boxes) and not data.records["test"].masks:
         log.warning("the test images have neither boxes nor masks: localization is not measured")
     evaluation = compute_evaluation(module.curves["test"], module.curves["val"], truth, data.frame)
-    outputs = module.test_outputs
-    names, frames = data.class_names, dict.fromkeys(outputs.scans, data.frame)
-    predicted = {i: "(another)" if label == OTHER else names[label] for i, label in outputs.predicted.items()}
-    images = image_results(data.records["test"], outputs.scans, predicted, frames, evaluation.threshold)
+    images = _image_results(module, data, "test", evaluation.score_map, evaluation.threshold)
+    others = [
+        (split, name)
+        for split in ("test", "val")
+        for name in module.outputs[split].scans
+        if (split, name) != ("test", evaluation.score_map)
+    ]
+    more = [
+        row for split, name in others for row in _image_results(module, data, split, name, evaluation.thresholds[name])
+    ]
     floors = evaluation.naive_baselines | _training_free_floor(trainer, module, data, training_free)
-    return replace(evaluation, images=images, pseudo_boxes=data.pseudo_boxes, naive_baselines=floors)
+    return replace(
+        evaluation, images=images, more_images=tuple(more), pseudo_boxes=data.pseudo_boxes, naive_baselines=floors
+    )
+
+
+def _image_results(
+    module: SPGModule, data: ImageDataModule, split: str, name: str, threshold: float
+) -> tuple[ImageResult, ...]:
+    """Return the results by image of a recorded score map."""
+    records, outputs, names = data.records[split], module.outputs[split], data.class_names
+    if split == "val" and data.pseudo_boxes:  # which are no ground truth
+        records = replace(records, boxes=records.boxes[:0], box_offsets=np.zeros_like(records.box_offsets))
+    predicted = {i: "(another)" if label == OTHER else names[label] for i, label in outputs.predicted.items()}
+    scans = outputs.scans[name]
+    frames = dict.fromkeys(scans, data.frame)
+    return image_results(split, name, records, scans, predicted, outputs.scores, frames, threshold)
 
 
 def _training_free_floor(

@@ -15,28 +15,37 @@ from spg_lightning.localization.threshold_scan import ThresholdScan, box_in_phot
 
 log = logging.getLogger(__name__)
 
+Box = tuple[float, float, float, float]
 Boxes = Sequence[Int[np.ndarray, "_ 4"]]
 DEFAULT_THRESHOLD = 0.2  # of class activation maps (Zhou et al., CVPR 2016)
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """The result of one test image.
+    """The result of one score map on one image.
 
     Attributes:
-        index: in the records of the test split.
+        split: "val" or "test".
+        score_map: its name.
+        index: in the records of the split.
         image: its id.
         label: its class.
         predicted: the most probable class, "" if unknown.
-        box: x0 y0 x1 y1 of the largest contour at the evaluation's threshold, in pixels of the image.
+        score: its probability in [0, 1]; NaN if unknown.
+        box: x0 y0 x1 y1 of the largest contour at the map's threshold, in pixels of the image.
+        true_boxes: ground truth, likewise.
         iou: with the nearest ground-truth box, counting pixels inclusively in the map's frame; NaN without one.
     """
 
+    split: str
+    score_map: str
     index: int
     image: str
     label: str
     predicted: str
-    box: tuple[float, float, float, float]
+    score: float
+    box: Box
+    true_boxes: tuple[Box, ...]
     iou: float
 
 
@@ -46,26 +55,33 @@ class Evaluation:
 
     Attributes:
         score_map: the one with the smallest error on val, see `select_score_map`; "" for a folder of maps.
-        threshold: the best of that map on val; without val, the best on test itself; `DEFAULT_THRESHOLD` if val, or every
+        thresholds: score map -> its best on val; without val, the best on test itself; `DEFAULT_THRESHOLD` if val, or every
             split, has no boxes.
         per_map: score map -> "<split>/<name>" -> number.
         naive_baselines: `"test/floor_..."` -> number.
         curves: split -> score map -> counts at all thresholds.
         frame: width and height that boxes are compared in; None: those of each map, which differ.
         images: the chosen map's result for each test image.
+        more_images: those of the other maps, and of val, if they were recorded.
         pseudo_boxes: the score map whose boxes stood in for ground truth on val; "" if val has its own, or none.
         crops: over so many crops of a test image the class scores are averaged; None: they are those of the whole image.
     """
 
     score_map: str
-    threshold: float
+    thresholds: dict[str, float]
     per_map: dict[str, dict[str, float]]
     naive_baselines: dict[str, float]
     curves: dict[str, dict[str, LocalizationCounts]]
     frame: tuple[int, int] | None
     images: tuple[ImageResult, ...] = ()
+    more_images: tuple[ImageResult, ...] = ()
     pseudo_boxes: str = ""
     crops: int | None = None
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of the chosen map."""
+        return self.thresholds[self.score_map]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -133,12 +149,14 @@ def compute_evaluation(
             "the val images have no boxes to choose a threshold by: boxes are drawn at the default %g, and only oracle numbers "
             "are given; give some val images boxes", DEFAULT_THRESHOLD,
         )  # fmt: skip
-    threshold = per_map[chosen].get("test/threshold" if val else "test/threshold_oracle", DEFAULT_THRESHOLD)
-    if val and not test[chosen].is_measured and val[chosen].is_measured:  # nothing to score, but boxes to draw
-        threshold = float(val[chosen].thresholds[val[chosen].best_threshold()])
+    thresholds = {}
+    for name, numbers in per_map.items():
+        thresholds[name] = numbers.get("test/threshold" if val else "test/threshold_oracle", DEFAULT_THRESHOLD)
+        if val and not test[name].is_measured and val[name].is_measured:  # nothing to score, but boxes to draw
+            thresholds[name] = float(val[name].thresholds[val[name].best_threshold()])
     return Evaluation(
         score_map=chosen,
-        threshold=threshold,
+        thresholds=thresholds,
         per_map=per_map,
         naive_baselines={f"test/{name}": value for name, value in baselines.items()},
         curves={"val": val, "test": test} if val else {"test": test},
@@ -147,24 +165,40 @@ def compute_evaluation(
 
 
 def image_results(
+    split: str,
+    score_map: str,
     records: Records,
     scans: Mapping[int, ThresholdScan],
     predicted: Mapping[int, str],
+    scores: Mapping[int, float],
     frames: Mapping[int, tuple[int, int]],
     threshold: float,
 ) -> tuple[ImageResult, ...]:
-    """Return the results by image at one threshold.
+    """Return the results by image of one score map at one threshold.
 
     Args:
+        split, score_map: names.
         records: the images.
-        scans, predicted, frames: index -> scan, most probable class, width and height of the scanned map.
+        scans, predicted, scores, frames: index -> scan, most probable class and its probability where they are known, width and
+            height of the scanned map.
         threshold: of the boxes.
     """
     results = []
     for index in sorted(scans):
         inside, iou = scans[index].box_at(threshold)
-        box = box_in_photo(inside, frames[index], (int(records.sizes[index][0]), int(records.sizes[index][1])))
-        label = records.class_names[int(records.labels[index])]
-        iou = iou if len(records.boxes_of(index)) else float("nan")
-        results.append(ImageResult(index, records.image_id(index), label, predicted.get(index, ""), box, iou))
+        truth = records.boxes_of(index)
+        results.append(
+            ImageResult(
+                split=split,
+                score_map=score_map,
+                index=index,
+                image=records.images[index],
+                label=records.class_names[int(records.labels[index])],
+                predicted=predicted.get(index, ""),
+                score=scores.get(index, float("nan")),
+                box=box_in_photo(inside, frames[index], (int(records.sizes[index][0]), int(records.sizes[index][1]))),
+                true_boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in truth.tolist()),
+                iou=iou if len(truth) else float("nan"),
+            )
+        )
     return tuple(results)

@@ -40,7 +40,7 @@ class TenCrop:
             )
         self.network, self.resize, self.crop = network, resize, crop
         records, self.read = files.records, files
-        self.index_of = {records.image_id(index): index for index in range(len(records))}
+        self.index_of = {image: index for index, image in enumerate(records.images)}
 
     def __call__(self, images: UInt8[Tensor, "B 3 Y X"], image_ids: Sequence[str]) -> Int[Tensor, "B n"]:
         """Return the most probable classes, at most five, the most probable first; see `Ranking`."""

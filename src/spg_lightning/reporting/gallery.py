@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from spg_lightning.data.records import drop_image_extension
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.localization.collapse import full_masks
 from spg_lightning.localizer import Localizer
@@ -39,7 +40,7 @@ def write_gallery(
     for view in views:
         row = overlay.panel_row(panels(view), SIDE)
         colours |= _colours(view)
-        path = folder / f"{view.image.replace('/', '_')}.png"
+        path = folder / f"{drop_image_extension(view.image).replace('/', '_')}.png"
         Image.fromarray(np.concatenate([row, overlay.legend(row.shape[1], _colours(view))])).save(path)
         rows.append(row)
         paths.append(path)

@@ -2,8 +2,9 @@
 
 import base64
 import csv
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -30,6 +31,9 @@ from spg_lightning.utils.provenance import write_json
 log = logging.getLogger(__name__)
 
 SIDE = 360  # pixels of the longer side of an image on the page
+IMAGE_COLUMNS = (
+    "image", "split", "score_map", "class", "predicted", "score", "x0", "y0", "x1", "y1", "true_boxes", "iou", "localized",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def write_evaluation(
     """Write the results, print the table, and warn of a collapse.
 
     Beside metrics.json lie score_maps.csv (every number of every map), curves.csv (images localized at every threshold),
-    images.csv (a row per test image), curves.png (with boxes or masks), report.html and provenance.json. Beside maps.json they begin with "maps_".
+    images.csv (a row per image, see `Evaluation.images` and `more_images`), curves.png (with boxes or masks), report.html and
+    provenance.json. Beside maps.json they begin with "maps_".
 
     Args:
         path: of the metrics' JSON file.
@@ -71,7 +76,7 @@ def write_evaluation(
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
     if evaluation.images:
-        _write_images(_sibling(path, "images.csv"), evaluation.images)
+        _write_images(_sibling(path, "images.csv"), [*evaluation.images, *evaluation.more_images])
     _write_curves(_sibling(path, "curves.csv"), evaluation)
     write_score_map_table(_sibling(path, "score_maps.csv"), evaluation)
     if (figure := plot_evaluation(evaluation)) is not None:
@@ -161,11 +166,14 @@ def _write_curves(path: Path, evaluation: Evaluation) -> None:
                     writer.writerow([split, name, f"{threshold:.6g}", counts.num_boxed, *hits])
 
 
-def _write_images(path: Path, images: tuple[ImageResult, ...]) -> None:
+def _write_images(path: Path, images: Sequence[ImageResult]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "class", "predicted", "x0", "y0", "x1", "y1", "iou", "localized"])
+        writer.writerow(IMAGE_COLUMNS)
         for result in images:
             box = [f"{corner:.1f}" for corner in result.box]
+            truth = json.dumps([[round(corner, 1) for corner in true_box] for true_box in result.true_boxes])
+            score = "" if isnan(result.score) else f"{result.score:.6f}"
             overlap = ["", ""] if isnan(result.iou) else [f"{result.iou:.6f}", int(result.iou >= 0.5)]
-            writer.writerow([result.image, result.label, result.predicted, *box, *overlap])
+            names = [result.image, result.split, result.score_map, result.label, result.predicted]
+            writer.writerow([*names, score, *box, truth, *overlap])

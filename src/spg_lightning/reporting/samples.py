@@ -120,7 +120,7 @@ def _view(localizer: Localizer, data: ImageDataModule, loss: Loss | None, sample
     masks = {} if loss is None else masks_from_loss(loss, output, label)
     return SampleView(
         index=index,
-        image=records.image_id(index),
+        image=records.images[index],
         label=records.class_names[sample["label"]],
         predicted=records.class_names[int(output.logits.argmax())],
         photo=photo,

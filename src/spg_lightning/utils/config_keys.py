@@ -11,8 +11,8 @@ NON_IDENTITY_KEYS = (
 
 # location, hardware, seed and output of a run: runs that differ in nothing else are repetitions of one variant
 IGNORED_IN_VARIANT = (
-    *NON_IDENTITY_KEYS, "seed", "data.seed", "output_dir", "logger", "gallery_images", "report_images", "sweep", "tuned",
-    "callbacks.progress", "callbacks.learning_rate", "callbacks.throughput", "data.num_workers", "data.worker_timeout",
+    *NON_IDENTITY_KEYS, "seed", "data.seed", "output_dir", "logger", "gallery_images", "report_images", "image_rows",
+    "sweep", "tuned", "callbacks.progress", "callbacks.learning_rate", "callbacks.throughput", "data.num_workers", "data.worker_timeout",
     "data.eval_batch_size", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "trainer.benchmark", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
 )  # fmt: skip

@@ -16,7 +16,7 @@ def test_reads_the_official_layout(tmp_path):
     assert (len(splits.train), len(splits.test)) == (12, 12)
     assert splits.train.class_names == ("001.Class_0", "002.Class_1", "003.Class_2")
     assert np.bincount(splits.test.labels).tolist() == [4, 4, 4]
-    assert splits.test.image_id(0) == "001.Class_0/Photo_0"
+    assert splits.test.images[0] == "001.Class_0/Photo_0.jpg"
     assert splits.test.sizes[0].tolist() == [60, 40]
     x0, y0, x1, y1 = splits.test.boxes_of(0)[0]
     assert (x1 - x0, y1 - y0) == (30, 20)

@@ -7,17 +7,20 @@ from spg_lightning.data.readers.folder_images import FolderImages
 from spg_lightning.data.validation.image_sizes import Box, checked_box
 
 
-def read_boxes(files: Sequence[str] | str, images: FolderImages) -> dict[int, list[Box]]:
+def read_boxes(
+    files: Sequence[str] | str, images: FolderImages, key: str = "dataset.reader.boxes"
+) -> dict[int, list[Box]]:
     """Return index of an image -> its boxes.
 
     Args:
         files: see `read_annotations`; one or several.
         images: that the files annotate; its `issues` takes boxes and rows that are wrong.
+        key: of the setting, for messages.
     """
     boxes: dict[int, list[Box]] = {}
     for name in [files] if isinstance(files, str) else files:
         first: dict[tuple[int, Box], str] = {}
-        for annotation in read_annotations(name, images, "dataset.reader.boxes"):
+        for annotation in read_annotations(name, images, key):
             if annotation.box is None:
                 continue
             index, where = annotation.index, annotation.where

@@ -77,7 +77,7 @@ class FolderImages:
         candidates = self.candidates(image)
         if len(candidates) != 1:
             why = f"{len(candidates)} images end with that" if candidates else "there is no such image"
-            raise UserError(f"{where}: {_shown(image)}: {why}; give its path below dataset.root")
+            raise UserError(f"{where}: {_shown(image)}: {why}; give its path below {self.root}")
         (index,) = candidates
         return index if self.good[index] else None
 
