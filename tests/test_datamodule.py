@@ -61,7 +61,7 @@ def test_workers_start_after_opencv_used_its_threads(folder):
 
 def test_a_skipped_image_takes_its_boxes_with_it(tmp_path):
     folder = write_cub(tmp_path / "cub", per_class=12)
-    data = data_of(folder)
+    data = data_of(folder, "data.on_corrupt_image=skip")
     records = data.records["test"]
     path = records.root / records.images[1]
     path.write_bytes(path.read_bytes()[:-200])
@@ -70,6 +70,19 @@ def test_a_skipped_image_takes_its_boxes_with_it(tmp_path):
     assert batch["image_id"] == [records.images[row] for row in batch["index"].tolist()]
     for row, boxes in zip(batch["index"].tolist(), batch["true_boxes"], strict=True):
         assert np.array_equal(boxes, data.ground_truth("test", [row])[0])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_truncated_images_are_counted_over_loader_processes_and_epochs(tmp_path, num_workers):
+    data = data_of(write_cub(tmp_path / "cub"), f"data.num_workers={num_workers}", "dataset.batch_size=1")
+    paths = [data.records[split].root / data.records[split].images[2] for split in ("train", "test")]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-200])
+    assert data.truncated_images() == []
+    loaders = data.train_dataloader(), data.test_dataloader()
+    seen = [sum(len(batch["index"]) for loader in loaders for batch in loader) for _ in range(2)]
+    assert seen[0] == seen[1] == sum(len(data.records[split]) for split in ("train", "test"))
+    assert data.truncated_images() == paths
 
 
 @pytest.mark.parametrize("augment", ["workers", "device"])

@@ -104,6 +104,8 @@ def test_truncated_images_are_used_skipped_or_refused(tiny_run, cli, tmp_path):
     refused = cli("predict", *words, "on_corrupt_image=error", f"output_dir={tmp_path / 'refused'}")
     assert "cut_1.jpg is broken" in refused.line
     assert "set on_corrupt_image=skip" in refused.line
+    skipped = cli("predict", *words, "on_corrupt_image=skip", f"output_dir={tmp_path / 'refused'}")
+    assert skipped.code == 0, skipped.err  # the same folder, as the message says
     wrong = cli("predict", *words, "on_corrupt_image=ignore", f"output_dir={tmp_path / 'wrong'}")
     assert "on_corrupt_image=ignore: choose use, skip or error" in wrong.line
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 FEW_IMAGES = 64  # are decoded by this process: others take longer to start
 SETTINGS = (  # that the rows depend on: a run with others does not continue their file
     "checkpoint", "score_map", "views", "normalize", "refine", "threshold", "top_k", "regions", "min_area", "min_presence",
-    "masks", "overlays", "max_side", "save_maps", "page", "page_maps", "precision", "decode", "on_corrupt_image",
+    "masks", "overlays", "max_side", "save_maps", "page", "page_maps", "precision", "decode",
 )  # fmt: skip
 
 
@@ -99,7 +99,10 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(chosen, resolve=False)  # a score map may refer to the checkpoint's stem
     assert isinstance(plain, dict)
     checkpoint = Path(str(cfg.checkpoint)).expanduser()
-    return {**plain, "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint)}
+    return {
+        **plain, "truncated_images": cfg.on_corrupt_image == "use",
+        "checkpoint": str(checkpoint.absolute()), "checkpoint_stamp": stamp_of(checkpoint),
+    }  # fmt: skip
 
 
 def _unfinished(settings: dict[str, Any]) -> Path:
