@@ -8,6 +8,7 @@ from sphinx.application import Sphinx
 
 GUIDES = (
     "install", "training", "data", "evaluation", "predict", "annotate", "python", "export", "reports", "extending",
+    "reliability",
 )  # fmt: skip
 NAVIGATION = {  # page -> caption -> pages
     "README": {
