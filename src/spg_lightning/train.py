@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.sweep import hydra_quote
-from spg_lightning.config.validation import check_ranges
+from spg_lightning.utils.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes

@@ -29,6 +29,7 @@ def _one_of_or(words: tuple[Any, ...], rule: Rule) -> Rule:
     return lambda value: value in words or rule[0](value), f"{rule[1]}, or {listed}"
 
 
+LARGEST_SIDE = 4096  # pixels of a square input: a larger one would not fit into memory
 COUNT, POSITIVE = _at_least(0), _at_least(1)
 FRACTION: Rule = (lambda value: _is_number(value) and 0 <= value <= 1, "choose a number from 0 to 1")
 NOT_NEGATIVE: Rule = (lambda value: _is_number(value) and 0 <= value < math.inf, "choose a number, 0 or more")
@@ -37,14 +38,18 @@ BATCHES: Rule = (
     lambda value: _is_number(value) and value > 0 and (_is_whole(value) or value <= 1),
     "choose a whole number, 1 or more, or a fraction above 0 and up to 1.0",
 )
+SIDE: Rule = (
+    lambda value: _is_whole(value) and 1 <= value <= LARGEST_SIDE,
+    f"choose a whole number, 1 or more and at most {LARGEST_SIDE}",
+)
 LENGTH = _one_of_or((-1, None), POSITIVE)
 
 RULES: dict[str, Rule] = {
     "seed": (lambda value: _is_whole(value) and 0 <= value < 2**32, "choose a whole number from 0 to 4294967295"),
     "dataset.batch_size": POSITIVE,
     "dataset.max_epochs": POSITIVE,
-    "dataset.resize": POSITIVE,
-    "dataset.crop": POSITIVE,
+    "dataset.resize": SIDE,
+    "dataset.crop": SIDE,
     "dataset.lr": NOT_NEGATIVE,
     "dataset.new_layers_lr_factor": NOT_NEGATIVE,
     "data.eval_batch_size": POSITIVE,
@@ -63,8 +68,8 @@ RULES: dict[str, Rule] = {
     **{f"loss.weights.{term}": NOT_NEGATIVE for term in ("cls", "b2", "b1", "c")},
     "seeds.high": FRACTION,
     "seeds.low": FRACTION,
-    "training_free.side": POSITIVE,
-    "training_free.image_side": POSITIVE,
+    "training_free.side": SIDE,
+    "training_free.image_side": SIDE,
     "training_free.threshold": FRACTION,
     "min_train_steps": COUNT,
     "trainer.max_epochs": LENGTH,
@@ -81,7 +86,7 @@ RULES: dict[str, Rule] = {
     "num_workers": _one_of_or(("auto",), COUNT),
     "num_thresholds": POSITIVE,
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
-    "map_size": _one_of_or(("own",), POSITIVE),
+    "map_size": _one_of_or(("own",), SIDE),
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
     "max_side": _one_of_or((None,), POSITIVE),
