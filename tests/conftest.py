@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def cli(monkeypatch, capfd, tmp_path):
     # Hydra's handler writes to this test's captured output, which is closed when the next test logs
     for handler in [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]:
         logging.root.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start an installed Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on the path")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 TINY = (

@@ -94,7 +94,7 @@ def test_sizes_of_a_score_maps_parts_are_bounded(hostile, part):
         "refine": {"_target_": f"{scores}.PAMR", "iterations": 1, "dilations": [HUGE], "scale": 0.1, "side": 112},
     }  # fmt: skip
     chosen = {"maps": {"own": nodes[part]}, "name": "auto"} if part == "score_map" else {"own": nodes[part]}
-    with pytest.raises(UserError, match="scales|side|low|dilations"):
+    with pytest.raises(UserError, match=r"scales|side|low|dilations"):
         Localizer.load(hostile(f"config.{part}", chosen))
 
 

@@ -1,7 +1,6 @@
 """What the page does in a browser, by clicking."""
 
 import json
-import shutil
 from pathlib import Path
 
 import cv2
@@ -14,18 +13,6 @@ from spg_lightning.predicting.page import write_page, write_photo
 from spg_lightning.predicting.rows import ImageRow
 from tests.predicting.browser import Page
 from tests.predicting.pages import CLASSES, HOSTILE, SIZE, THRESHOLD, as_bbox, blobs, make_page, row_of, settings
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on the path")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

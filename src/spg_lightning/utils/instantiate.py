@@ -6,10 +6,8 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError, find_user_error, first_line
-from spg_lightning.utils.argument_types import check_argument_types
 from spg_lightning.utils.user_code import user_line
 
 
@@ -17,10 +15,8 @@ def instantiate_node(node: Any, **kwargs: Any) -> Any:
     """Instantiate a config node. Lists and mappings reach the constructor as plain Python containers.
 
     Raises:
-        UserError: a value of a type that its constructor does not take, or a constructor refused its arguments; names the key,
-            and the line of the user's own code, if it was there.
+        UserError: a constructor refused its arguments; names the key, and the line of the user's own code, if it was there.
     """
-    check_argument_types(OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
     try:
         return instantiate(node, _convert_="all", **kwargs)
     except InstantiationException as error:
