@@ -10,9 +10,10 @@ from tests.faults.file_faults import ANY, JSON_TEXTS, TEXT, XML_TEXTS, Fault, js
 def cases() -> Iterator[Case]:
     """Yield a case for each file, fault and use."""
     for name in templates.annotations():
-        uses = ("boxes",) if name in ("boxes.csv", "boxes.json", "boxes", "annotations_voc") else ("boxes", "masks")
+        uses = ("boxes",) if name in ("boxes.csv", "boxes.json", "boxes", "voc") else ("boxes", "masks")
         for use in uses:
-            arguments = (*templates.PREPARE[2:], "dataset=folder", "dataset.root=classes", f"dataset.reader.{use}={name}")
+            value = f"{name}:predictions" if name.startswith("label_studio") else name
+            arguments = (*templates.PREPARE[2:], "dataset=folder", "dataset.root=classes", f"dataset.reader.{use}={value}")
             for file, faults in files_of(name):
                 for what, fault in faults.items():
                     yield Case(

@@ -68,9 +68,9 @@ def cases() -> Iterator[Case]:
     """Yield a case for each archive and fault, extracted to a new folder and beside an existing one."""
     for name, own in (("cub.tgz", TARS), ("cub.zip", ZIPS)):
         for what, fault in (ANY | own).items():
-            for root in ("new/cub", "data"):
+            for root in ("out/new/cub", "out/renamed"):
                 arguments = ("dataset=cub", f"archive={name}", f"dataset.root={root}", "output_dir=out", "num_workers=1")
                 yield Case(
                     f"archives/{name}/{what}/{root}", "prepare", arguments, (name,),
-                    lambda folder, name=name, fault=fault: fault(folder / name),
+                    lambda folder, name=name, fault=fault: fault(folder / name), repeats=what not in own,
                 )  # fmt: skip

@@ -27,6 +27,8 @@ class Case:
         faulty: overrides that replace those of the same key.
         names: the line of an error holds at least one of them.
         must: "fail", "succeed", or "either", where a value may be legal.
+        repeats: the command succeeds once the fault is gone. Not where a sound archive of something else was extracted: it
+            stays, and is not overwritten.
         environment: variables to set; None removes one.
         fresh: run a new interpreter instead of a fork of the warm one.
     """
@@ -39,6 +41,7 @@ class Case:
     faulty: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     must: str = "either"
+    repeats: bool = True
     environment: dict[str, str | None] = field(default_factory=dict)
     fresh: bool = False
 

@@ -17,7 +17,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 MEMORY = 3 << 30  # bytes that a command may allocate beyond what the process had
 FILE_SIZE = 1 << 30
-SECONDS = 90  # on cores that other processes share
+CPU_SECONDS = 60
+SECONDS = 300  # on cores that other processes share
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))  # a fork starts at 0
 
 
 def call(command: str, arguments: list[str]) -> int:

@@ -78,9 +78,9 @@ def write_templates(folder: Path) -> None:
     for name in WRITTEN:
         (folder / "classes" / name).parent.mkdir(exist_ok=True)
         (folder / "predicted" / name).rename(folder / "classes" / name)
-    _must("push", [], call("push", [EXPORT[0], "to=shared"]))
+    _must("push", [], call("push", [EXPORT[0], "to=shared", "output_dir=home"]))
     for name, suffix in (("torch_export", ".pt2"), ("onnx", ".onnx")):
-        done = run("export", [EXPORT[0], f"format={name}", f"output=model{suffix}"], folder, {}, fresh=False)
+        done = run("export", [EXPORT[0], f"format={name}", f"output=model{suffix}", "output_dir=home"], folder, {}, fresh=False)
         _must("export", [name], done.code, done.err)
     os.chdir(before)
     for name in ("run/checkpoints/resume.ckpt", "run/checkpoints/best.ckpt"):
