@@ -8,8 +8,10 @@ CONSTRAINTS ?= constraints.txt
 # a thread each: processes of several threads that share cores wait for each other
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+SEED ?= 0
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint type format docs lowest wheel clean
+.PHONY: help demo test test-all faults lint type format docs lowest wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +32,9 @@ test: $(READY) ## the tests (CPU, no network)
 
 test-all: $(READY) ## the slow tests, too
 	$(PYTEST)
+
+faults: $(READY) ## two thousand generated faults of every input (docs/reliability.md); SEED= draws others
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --cases 2000 --seed $(SEED)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -83,6 +83,7 @@ def test_the_tests_mirror_the_source():
     """A test of a module lies in the folder of its room; its name begins as the module's, or describes several together."""
     rooms = {path.parent.relative_to(SOURCE) for path in FILES} | {
         Path("experiments"),
+        Path("faults"),
         Path("examples"),
         Path("reference"),
     }

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.compose import compose
+from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def convert(cfg: DictConfig) -> Path:
     from spg_lightning.checkpoints.published import count_classes, import_published
     from spg_lightning.stems.weights import read_state_dict
 
+    check_ranges(cfg)
     output = Path(cfg.output).expanduser()
     if output.suffix != ".safetensors":
         raise UserError(f"output={cfg.output}: name a .safetensors file")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
+from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.plural import plural
 
@@ -58,6 +59,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     from spg_lightning.data.validation.issues import IssueCollector, read_quarantine
     from spg_lightning.utils.instantiate import check_arguments, instantiate_node
 
+    check_ranges(cfg)
     _extract(cfg)
     reader = instantiate_node(cfg.dataset.reader)
     assert isinstance(reader, partial)

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
+from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def push(cfg: DictConfig) -> str:
     from spg_lightning.checkpoints.hub import upload, write_shared
     from spg_lightning.checkpoints.hub_address import is_address
 
+    check_ranges(cfg)
     checkpoint, target = Path(str(cfg.checkpoint)).expanduser(), str(cfg.to)
     if is_address(str(cfg.checkpoint)):
         raise UserError(f"checkpoint={cfg.checkpoint} is on the hub already; give a file")

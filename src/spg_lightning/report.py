@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
+from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.run_dir import RunDir
 
@@ -33,6 +34,7 @@ def report(cfg: DictConfig) -> Comparison:
     from spg_lightning.comparison.latex_table import write_latex
     from spg_lightning.comparison.output import print_comparison, write_results, write_table
 
+    check_ranges(cfg)
     folder = Path(cfg.output_dir)
     if RunDir(folder).config.is_file() or RunDir(folder).provenance.is_file():
         raise UserError(f"output_dir={folder} is a run's own folder, and its report.html would be lost; choose another")

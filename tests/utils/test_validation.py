@@ -8,7 +8,7 @@ from spg_lightning.utils.validation import RULES, check_ranges
 
 NEEDED = {
     "train": [], "evaluate": [], "report": ["runs=x"], "prepare": [],
-    "predict": ["checkpoint=x", "images=x"],
+    "predict": ["checkpoint=x", "images=x"], "push": ["checkpoint=x", "to=x"], "convert": ["source=x", "layout=x", "output=x"],
 }  # fmt: skip
 
 

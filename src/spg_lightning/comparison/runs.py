@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from spg_lightning.errors import UserError, first_line
 from spg_lightning.utils.config_keys import leaves
@@ -126,8 +127,11 @@ def _read(files: RunDir, name: str) -> Run | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (yaml.YAMLError, OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("aliases, which can grow without bounds")
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is not readable YAML ({first_line(error)}); remove or repeat the run") from error
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
@@ -135,7 +139,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is not readable JSON ({first_line(error)}); remove or repeat the run") from error
     if not isinstance(content, dict):
         raise UserError(f"{path.name} is not a JSON object; remove or repeat the run")

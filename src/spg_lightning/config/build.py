@@ -127,7 +127,9 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     _require_accelerator(str(cfg.trainer.accelerator), "trainer.accelerator")
     callbacks = [instantiate_node(node) for node in cfg.callbacks.values() if node is not None]
     # bound first: a finished logger must not be merged into a config, as keyword arguments of `instantiate` are
-    make_trainer = instantiate_node(_without_static_graph(cfg.trainer), _partial_=True)
+    make_trainer = instantiate_node(
+        _without_static_graph(cfg.trainer), _partial_=True, precision=precision_of(cfg.trainer)
+    )
     plugins = [AtomicCheckpointIO(), *(instantiate_node(cfg.trainer.get("plugins")) or ())]
     if cfg.trainer.get("sync_batchnorm"):
         plugins.append(SyncBatchNorm())
@@ -137,8 +139,7 @@ def build_trainer(cfg: DictConfig, extra_callbacks: list[pl.Callback]) -> pl.Tra
     logger = build_logger(cfg.logger)
     with _user_errors():
         trainer = make_trainer(
-            callbacks=[*extra_callbacks, *callbacks], logger=logger, precision=precision_of(cfg.trainer),
-            plugins=plugins, **others,
+            callbacks=[*extra_callbacks, *callbacks], logger=logger, plugins=plugins, **others
         )  # fmt: skip
     assert isinstance(trainer, pl.Trainer)
     _check_processes(trainer, bool(cfg.trainer.get("sync_batchnorm")))

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from spg_lightning.config.command_help import register_help_resolver
-from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, quote_existing_paths
+from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, explain_config_error, quote_existing_paths
 from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep, print_status
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
@@ -193,7 +193,7 @@ def _as_user_error(error: BaseException) -> UserError | None:
     if found := find_user_error(error):
         return found
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return UserError(" ".join(str(error).split("\n")[0].split()))
+        return UserError(explain_config_error(error))
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
         return UserError(
             f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto resumes from the "

@@ -72,6 +72,7 @@ def check_overrides(command: str, arguments: list[str], debug: bool) -> Sweep | 
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(command, error, OverridesParser.create().parse_overrides(single))) from error
     _check_required(command, cfg)
+    _check_interpolations(cfg, parsed)
     _check_ablation(cfg)
     return None if set(SHOW_CONFIG_FLAGS) & set(arguments) else parse_sweep(command, arguments, parsed, cfg, debug)
 
@@ -82,6 +83,20 @@ def _check_required(command: str, cfg: DictConfig) -> None:
     for key, value in _walk({key: value for key, value in plain.items() if key != "hydra"}):
         if value == "???":
             raise UserError(f"{key}=... is needed; see python -m spg_lightning.{command} --help for examples")
+
+
+def _check_interpolations(cfg: DictConfig, overrides: list[Override]) -> None:
+    """Refuse an override with `${...}` that leads nowhere, or to itself: where it is read, its key is no longer known."""
+    for override in overrides:
+        value = None if override.is_delete() or override.is_sweep_override() else override.value()
+        if not isinstance(value, str) or "${" not in value or "${hydra:" in value:  # known when the job runs
+            continue
+        try:
+            OmegaConf.select(cfg, override.key_or_group)
+        except (OmegaConfBaseException, RecursionError) as error:
+            raise UserError(
+                f"{override.key_or_group}={value}: {_first_sentence(error)}; name a key of this config"
+            ) from error
 
 
 def _check_ablation(cfg: DictConfig) -> None:
@@ -127,7 +142,13 @@ def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
                     return f"{key}={value} does not exist; choose from {', '.join(choices)}.{nearest(value, choices)}"
             if key not in keys:
                 return f"{key} is not a key of this config{_elsewhere(key)}.{_nearest_key(key, keys)} --help lists all{_hint_to_add(key, keys)}"
-    return _first_sentence(error)
+    return explain_config_error(error)
+
+
+def explain_config_error(error: Exception) -> str:
+    """Return the first sentence of an error of Hydra or OmegaConf, with the key that it is about."""
+    key = getattr(error, "full_key", None)
+    return f"{key}: {_first_sentence(error)}" if key else _first_sentence(error)
 
 
 def _first_sentence(error: Exception) -> str:

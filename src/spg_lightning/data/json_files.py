@@ -15,10 +15,12 @@ def read_json(path: Path, expected: str) -> Any:
         expected: what it should hold, for the message.
 
     Raises:
-        UserError: not JSON, not UTF-8 text, or nested too deeply to parse.
+        UserError: not JSON, no text that UTF-8 can hold, or nested too deeply to parse.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written or shown
+        return content
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; it holds {expected}") from None
     except ValueError as error:

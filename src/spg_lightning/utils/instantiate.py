@@ -6,8 +6,10 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError, find_user_error, first_line
+from spg_lightning.utils.argument_types import check_types
 from spg_lightning.utils.user_code import user_line
 
 
@@ -15,8 +17,13 @@ def instantiate_node(node: Any, **kwargs: Any) -> Any:
     """Instantiate a config node. Lists and mappings reach the constructor as plain Python containers.
 
     Raises:
-        UserError: a constructor refused its arguments; names the key, and the line of the user's own code, if it was there.
+        UserError: an argument is of another type than the constructor's signature says, or the constructor refused it; names
+            the key, and the line of the user's own code, if it was there.
     """
+    if OmegaConf.is_dict(node):
+        plain = OmegaConf.to_container(node, resolve=True)
+        assert isinstance(plain, dict)
+        check_types({key: value for key, value in plain.items() if key not in kwargs}, node._get_full_key(None))
     try:
         return instantiate(node, _convert_="all", **kwargs)
     except InstantiationException as error:

@@ -17,6 +17,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+SHOWN = 60  # characters of a value in a message
 Rule = tuple[Callable[[Any], bool], str]  # the check, and the advice of its message
 
 
@@ -44,7 +45,28 @@ SIDE: Rule = (
 )
 LENGTH = _one_of_or((-1, None), POSITIVE)
 
+FLAG: Rule = (lambda value: isinstance(value, bool), "choose true or false")
+NODE: Rule = (OmegaConf.is_dict, "it has keys of its own; set those, or choose one of its config group")
+
+
+def _each(rule: Rule) -> Rule:
+    return lambda value: OmegaConf.is_list(value) and len(value) > 0 and all(map(rule[0], value)), rule[1]
+
+
+NAMES: Rule = (
+    lambda value: OmegaConf.is_list(value) and all(isinstance(entry, str) for entry in value),
+    "choose a list of names, such as [birdwatch]",
+)
+
 RULES: dict[str, Rule] = {
+    "trust": NAMES,
+    **dict.fromkeys(
+        ("dataset.reader", "dataset.about", "stem", "stem.network", "method", "method.network", "data", "loss", "module",
+         "trainer", "optimizer", "schedule", "callbacks", "fuse", "shared_weights", "val"),
+        NODE,
+    ),
+    "logger": _one_of_or((None,), NODE),
+    **dict.fromkeys(("overwrite", "debug", "page", "save_maps", "quarantine", "per_map", "per_image", "private"), FLAG),
     "seed": (lambda value: _is_whole(value) and 0 <= value < 2**32, "choose a whole number from 0 to 4294967295"),
     "dataset.batch_size": POSITIVE,
     "dataset.max_epochs": POSITIVE,
@@ -56,7 +78,7 @@ RULES: dict[str, Rule] = {
     "data.num_workers": _one_of_or(("auto",), COUNT),
     "module.num_thresholds": POSITIVE,
     "optimizer.momentum": FRACTION,
-    "optimizer.betas": (lambda value: _is_number(value) and 0 <= value < 1, "choose numbers from 0 to below 1"),
+    "optimizer.betas": _each((lambda value: _is_number(value) and 0 <= value < 1, "choose numbers from 0 to below 1")),
     **{
         f"optimizer.{name}": NOT_NEGATIVE
         for name in ("lr", "new_layers_lr_factor", "bias_lr_factor", "weight_decay", "eps")
@@ -94,17 +116,18 @@ RULES: dict[str, Rule] = {
     "min_presence": _one_of_or((None,), FRACTION),
     "threshold": _one_of_or((None,), FRACTION),
     "photos": COUNT,
+    "crop": POSITIVE,
+    "resize": POSITIVE,
 }
 
 
 def check_ranges(cfg: DictConfig) -> None:
-    """Check every number that has a rule, in a list each entry.
+    """Check every value that has a rule.
 
     Raises:
         UserError: names the first one that is out of its range.
     """
     for key, (is_valid, advice) in RULES.items():
         value = OmegaConf.select(cfg, key, default=...)
-        for entry in value if OmegaConf.is_list(value) else [value]:
-            if entry is not ... and not is_valid(entry):
-                raise UserError(f"{key}={'null' if entry is None else entry}: {advice}")
+        if value is not ... and not is_valid(value):
+            raise UserError(f"{key}={'null' if value is None else str(value)[:SHOWN]}: {advice}")

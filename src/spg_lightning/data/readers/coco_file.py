@@ -11,8 +11,6 @@ from spg_lightning.data.readers.folder_images import Annotation, FolderImages, M
 from spg_lightning.errors import UserError
 from spg_lightning.localization.polygons import mask_of_polygons
 
-HOLDS = "images and annotations"
-
 
 def read_coco(path: Path, images: FolderImages, content: Any) -> Iterator[Annotation]:
     """Yield the annotations of a file.
@@ -32,9 +30,9 @@ def read_coco(path: Path, images: FolderImages, content: Any) -> Iterator[Annota
                 raise UserError(f"{path}: two images have the id {image['id']}; ids have to differ")
             names[image["id"]] = str(image["file_name"])
         annotations = list(content["annotations"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError):
         raise UserError(
-            f"{path} is not a COCO file ({type(error).__name__}: {str(error)[:60]}); it holds {HOLDS}"
+            f"{path} is not a COCO file: it needs images, each with id and file_name, and annotations; export it again"
         ) from None
     for number, annotation in enumerate(annotations, start=1):
         where = f"{path}, annotation {annotation.get('id', number) if isinstance(annotation, dict) else number}"
