@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.compose import compose
-from spg_lightning.config.validation import check_ranges
+from spg_lightning.utils.validation import check_ranges
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)

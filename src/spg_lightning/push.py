@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
+from spg_lightning.utils.validation import check_ranges
 from spg_lightning.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
+from spg_lightning.utils.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.run_dir import RunDir
 

@@ -31,7 +31,7 @@ HOSTILE = [
     ("config.method.network", {}, "describes no network"),
     ("config.method.network.a3_channels", 4096, "do not fit the network"),
     ("config.method.network.a3_channels", HUGE, "overflow|do not fit the network"),
-    ("config.method.network.a3_channels", "wide", "a3_channels=wide: SPGNetwork takes a whole number"),
+    ("config.method.network.a3_channels", "wide", "a3_channels=wide: choose a whole number"),
     ("config.method.network.stem.mean", [0.5], "three numbers"),
     ("config.method.network.stem.max_dilation", 0, "max_dilation=0: choose 1 or more"),
     ("config.method.network.stem.unknown", 1, "unexpected keyword argument"),

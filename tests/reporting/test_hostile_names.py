@@ -9,7 +9,7 @@ from tests.conftest import TINY
 from tests.trees import write_photo
 
 HOSTILE = ('"><img src=x onerror=window.ran=1>', "'><svg onload=window.ran=1>", "<script>window.ran=1<", "{{ 7 * 7 }}{% raise %}")
-CLICKED = "summary, button:not(#load):not(#save), a"  # `load` and `save` open windows of the system
+CLICKED = "summary, a, header button, details button, .picture"
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,11 @@ def test_no_page_runs_a_name(pages, browser, page):
     tab.on("dialog", lambda dialog: errors.append(dialog.message) or dialog.accept())
     tab.goto(pages[page].as_uri())
     tab.wait_for_timeout(500)
-    count = tab.locator(CLICKED).count()
-    for k in range(count):
-        here = tab.url
-        tab.locator(CLICKED).nth(k).evaluate("(one) => one.click()")
+    here = tab.url
+    for k in range(tab.locator(CLICKED).count()):
+        tab.evaluate("([what, k]) => document.querySelectorAll(what)[k]?.click()", [CLICKED, k])
         tab.wait_for_timeout(30)
-        if tab.url.partition("#")[0] != here.partition("#")[0]:  # the link to a run's own page
+        if tab.url != here:  # the link to a run's own page
             tab.goto(here)
     shown = tab.locator("body").inner_text()
     assert "onerror=window.ran=1" in shown.replace("\n", "")

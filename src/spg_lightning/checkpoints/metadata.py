@@ -14,8 +14,9 @@ from torch import Tensor
 
 from spg_lightning.checkpoints.hub_address import local_file
 from spg_lightning.checkpoints.io import atomic_save
-from spg_lightning.checkpoints.metadata_checks import check_config, check_description
+from spg_lightning.checkpoints.metadata_checks import check_config
 from spg_lightning.errors import UserError
+from spg_lightning.localization.description_checks import check_description
 from spg_lightning.utils.atomic import atomically
 
 KEY = "spg_lightning"

@@ -1,43 +1,16 @@
-"""Check what a file says of itself before anything is built or allocated by it: it may come from anywhere."""
+"""Check the config of a checkpoint before anything is built or allocated by it: the file may come from anywhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from spg_lightning.errors import UserError
-from spg_lightning.localization.confidence import FEATURES, Confidence
-from spg_lightning.utils.validation import LARGEST_SIDE, check_ranges
+from spg_lightning.utils.validation import check_ranges
 
 MOST_ENTRIES, DEEPEST = 100_000, 32  # of a config; this package's have some hundred, at most eight levels deep
 CHOICES = ("views", "normalize", "refine")  # groups of parts by name
 GROUPS = (*CHOICES, "score_map", "method", "stem", "dataset", "data", "module")  # hold keys
-
-
-def check_description(stored: Mapping[str, Any], where: str) -> None:
-    """Check class names, size and threshold, as checkpoints and exported models store them.
-
-    Args:
-        stored: `class_names`, `crop`, and optionally `score_map`, `threshold` and `confidence`.
-        where: the file, for the message.
-
-    Raises:
-        UserError: one of them makes no sense.
-    """
-    checks: dict[str, Callable[[Any], bool]] = {
-        "crop": lambda value: isinstance(value, int) and _is_number(value, 1, LARGEST_SIDE),
-        "class_names": lambda value: (
-            isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(name, str) for name in value)
-        ),
-        "score_map": lambda value: isinstance(value, str),
-        "threshold": lambda value: _is_number(value, 0, 1),
-        "confidence": _is_confidence,
-    }
-    for key, is_valid in checks.items():
-        if (key in stored or key in ("crop", "class_names")) and not is_valid(stored.get(key)):
-            raise UserError(
-                f"{where} is damaged: {key}={str(stored.get(key))[:40]} makes no sense; train or evaluate again"
-            )
 
 
 def check_config(config: Any, where: str) -> None:
@@ -85,15 +58,3 @@ def _check_plain(config: Mapping[Any, Any], where: str) -> None:
             raise UserError(f"{where}: its config holds an interpolation ({key}: {node[:60]}); refused")
         elif not isinstance(node, str | int | float | None):
             raise UserError(f"{where} is damaged: {key} of its config is a {type(node).__name__}, not plain data")
-
-
-def _is_number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_confidence(stored: Any) -> bool:
-    try:
-        found = Confidence.from_plain(stored)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        return False
-    return all(part is None or len(part.weights) == len(FEATURES) for part in (found.box, found.presence))

@@ -20,14 +20,15 @@ def extract(archive: str | Path, root: Path) -> list[Path]:
 
     What the archive holds on top goes beside `root`, where it has a folder of `root`'s name (CUB_200_2011.tgz and a root
     data/CUB_200_2011) or where `root` is there already (segmentations.tgz); a lone folder of another name becomes `root`;
-    several things become its content. Everything is extracted under another name first and renamed at the end.
+    several things become its content. Everything is extracted under another name first and renamed at the end. What is there
+    in full already stays.
 
     Args:
         archive: the file.
         root: where the data set is to be.
 
     Raises:
-        UserError: it is not an archive or damaged, a member leaves the folder or exists already, or the disk is full.
+        UserError: it is not an archive or damaged, a member leaves the folder or exists with other content, or the disk is full.
     """
     path = Path(archive).expanduser()
     if not path.is_file():
@@ -97,10 +98,20 @@ def _place(archive: Path, unfinished: Path, root: Path) -> list[Path]:
     else:
         unfinished.chmod(0o755)
         moves = {unfinished: root}
-    if there := [target for target in moves.values() if target.exists()]:
+    if there := [target for source, target in moves.items() if target.exists() and not _holds(target, source)]:
         raise UserError(
             f"archive={archive}: {there[0]} is there already; leave archive= out to check it, or move it away"
         )
     for source, target in moves.items():
-        source.rename(target)
+        if not target.exists():
+            source.rename(target)
     return list(moves.values())
+
+
+def _holds(target: Path, source: Path) -> bool:
+    """Return whether a target has every file of a source, of the same size: an earlier call was interrupted after it."""
+    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    there = {path: target / path.relative_to(source) for path in files}
+    return bool(files) and all(
+        other.is_file() and other.stat().st_size == path.stat().st_size for path, other in there.items()
+    )

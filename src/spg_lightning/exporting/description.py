@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spg_lightning.checkpoints.metadata_checks import check_description
 from spg_lightning.errors import UserError
+from spg_lightning.localization.description_checks import check_description
 
 KEY = "spg_lightning"
 FORMAT = 1  # raised when inputs, outputs or this description change

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from spg_lightning.errors import UserError
 from spg_lightning.spg.maps import Map, min_max
-from spg_lightning.utils.validation import LARGEST_SIDE
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 RADIUS = 2  # cells of the frame: the window of the linear relation
 SMOOTHNESS = 1e-3  # epsilon of the linear relation, for colours in [0, 1]

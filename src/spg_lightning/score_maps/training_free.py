@@ -11,7 +11,7 @@ from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
 from spg_lightning.score_maps.mean import Mean
 from spg_lightning.spg.maps import Map
 from spg_lightning.stems.pretrained import PretrainedClassifier, resize
-from spg_lightning.utils.validation import LARGEST_SIDE
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 
 class TrainingFreeMap(ScoreMap):

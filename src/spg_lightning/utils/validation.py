@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.errors import UserError
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 
 def _is_whole(value: Any) -> bool:
@@ -30,7 +31,6 @@ def _one_of_or(words: tuple[Any, ...], rule: Rule) -> Rule:
     return lambda value: value in words or rule[0](value), f"{rule[1]}, or {listed}"
 
 
-LARGEST_SIDE = 4096  # pixels of a square input: a larger one would not fit into memory
 COUNT, POSITIVE = _at_least(0), _at_least(1)
 FRACTION: Rule = (lambda value: _is_number(value) and 0 <= value <= 1, "choose a number from 0 to 1")
 NOT_NEGATIVE: Rule = (lambda value: _is_number(value) and 0 <= value < math.inf, "choose a number, 0 or more")
