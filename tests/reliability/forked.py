@@ -27,6 +27,9 @@ def import_everything() -> None:
     importlib.import_module("torch._dynamo")
 
 
+ORPHANS_END_S = 60  # on cores that other processes share
+
+
 class ForkedJob:
     """Takes the place of `subprocess.Popen` for a sweep's jobs."""
 
@@ -79,14 +82,22 @@ def command_in(folder: Path, command: str, words: list[str]) -> Callable[[], int
 
     def act() -> int:
         os.chdir(folder)
-        sweep_job.subprocess = type("", (), {"Popen": ForkedJob, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired})  # type: ignore[assignment]
+        sweep_job.subprocess = type(
+            "", (), {"Popen": ForkedJob, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+        )  # type: ignore[assignment]
         return call(command, words)
 
     return act
 
 
-def finish(pid: int, kill_after: float | None = None) -> int | None:
-    """Wait for a fork, or kill it and everything that it started; return its exit code, None of a killed one."""
+def finish(pid: int, kill_after: float | None = None, is_alone: bool = False) -> int | None:
+    """Wait for a fork, or kill it; return its exit code, None of a killed one.
+
+    Args:
+        pid: of the fork.
+        kill_after: seconds; None waits for its end.
+        is_alone: do not kill the processes that it started; they have to end by themselves.
+    """
     started = time.monotonic()
     while kill_after is None or time.monotonic() - started < kill_after:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -96,8 +107,9 @@ def finish(pid: int, kill_after: float | None = None) -> int | None:
     family = [*psutil.Process(pid).children(recursive=True)]
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    for process in family:
+    for process in [] if is_alone else family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family)
+    _, alive = psutil.wait_procs(family, timeout=ORPHANS_END_S)
+    assert not alive, f"{alive} outlive the killed command"
     return None

@@ -44,7 +44,9 @@ def _train(inputs: Path, out: Path) -> list[str]:
 
 
 def _sweep(inputs: Path, out: Path) -> list[str]:
-    single = [word for word in _train(inputs, out) if not word.startswith(("output_dir", "resume", "trainer.max_epochs"))]
+    single = [
+        word for word in _train(inputs, out) if not word.startswith(("output_dir", "resume", "trainer.max_epochs"))
+    ]
     return ["-m", *single, "trainer.max_epochs=1", "seed=0,1", f"hydra.sweep.dir={out}"]
 
 
@@ -75,7 +77,9 @@ def write_inputs(folder: Path) -> None:
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(folder / "photos" / f"{k}.jpg")
     for name in ("a", "b"):
         words = [*_train(folder, folder / "runs" / name), f"seed={int(name == 'b')}"]
-        assert finish(fork(command_in(folder, "train", words), folder / "log.txt")) == 0, (folder / "log.txt").read_text()
+        assert finish(fork(command_in(folder, "train", words), folder / "log.txt")) == 0, (
+            folder / "log.txt"
+        ).read_text()
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -147,7 +151,12 @@ def run(kills: int, seed: int, folder: Path, only: str | None = None) -> dict[st
             _trial(command, words(inputs, out), out, duration, expected, tally, share, rng)
             shutil.rmtree(out, ignore_errors=True)
         tally.seconds = time.monotonic() - started
-        print(f"{name}: {tally.kills} kills in {tally.trials} trials, {tally.seconds:.0f} s", *tally.problems, sep="\n  ", flush=True)
+        print(
+            f"{name}: {tally.kills} kills in {tally.trials} trials, {tally.seconds:.0f} s",
+            *tally.problems,
+            sep="\n  ",
+            flush=True,
+        )
     return tallies
 
 
@@ -160,7 +169,14 @@ def _uninterrupted(command: str, words: Words, inputs: Path, out: Path) -> tuple
 
 
 def _trial(
-    command: str, words: list[str], out: Path, duration: float, expected: dict[str, str], tally: Tally, most: int, rng: random.Random
+    command: str,
+    words: list[str],
+    out: Path,
+    duration: float,
+    expected: dict[str, str],
+    tally: Tally,
+    most: int,
+    rng: random.Random,
 ) -> None:
     """Kill a command once or more often, then let it end, and compare its results with those of one never killed."""
     out.mkdir()
@@ -169,7 +185,7 @@ def _trial(
     while code is None:
         is_killed = tally.kills < most and (not moments or rng.random() < AGAIN)
         moments.append(rng.random() * duration if is_killed else None)
-        code = finish(fork(command_in(out, command, words), text), moments[-1])
+        code = finish(fork(command_in(out, command, words), text), moments[-1], is_alone=rng.random() < AGAIN)
         if code is None:
             tally.kills += 1
             tally.problems += [f"after a kill at {moments[-1]:.3f} s: {torn}" for torn in check_whole(out)]
@@ -198,7 +214,9 @@ def main() -> int:
     finally:
         if asked.folder is None:
             shutil.rmtree(folder)
-    print(f"{sum(tally.kills for tally in tallies.values())} kills, {sum(len(t.problems) for t in tallies.values())} problems")
+    print(
+        f"{sum(tally.kills for tally in tallies.values())} kills, {sum(len(t.problems) for t in tallies.values())} problems"
+    )
     return int(any(tally.problems for tally in tallies.values()))
 
 

@@ -8,7 +8,12 @@ from spg_lightning.config.sweep import hydra_quote
 from tests.conftest import TINY
 from tests.trees import write_photo
 
-HOSTILE = ('"><img src=x onerror=window.ran=1>', "'><svg onload=window.ran=1>", "<script>window.ran=1<", "{{ 7 * 7 }}{% raise %}")
+HOSTILE = (
+    '"><img src=x onerror=window.ran=1>',
+    "'><svg onload=window.ran=1>",
+    "<script>window.ran=1<",
+    "{{ 7 * 7 }}{% raise %}",
+)
 CLICKED = "summary, a, header button, details button, .picture"
 
 

@@ -22,7 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from spg_lightning.config.command_help import register_help_resolver
-from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, explain_config_error, quote_existing_paths
+from spg_lightning.config.overrides import (
+    HELP_FLAGS,
+    SHOW_CONFIG_FLAGS,
+    check_overrides,
+    explain_config_error,
+    quote_existing_paths,
+)
 from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep, print_status
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
@@ -30,7 +36,7 @@ from spg_lightning.config.variant import set_variant
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
-from spg_lightning.utils.signals import RunInterrupted
+from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
 from spg_lightning.utils.user_code import user_line
 
 T = TypeVar("T")
@@ -41,6 +47,8 @@ CONFIGS = "pkg://spg_lightning.conf"
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
     register_help_resolver()
+    if is_job_of_a_sweep():
+        stop_with_parent()
     sys.argv[1:] = quote_existing_paths(sys.argv[1:])
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
     sweep = _exit_on_error(lambda: _prepare(command, sys.argv[1:], debug), debug)

@@ -4,13 +4,13 @@ import lzma
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 from spg_lightning.data.text_files import is_inside
 from spg_lightning.errors import UserError, first_line
+from spg_lightning.utils.temporary_folder import temporary_folder
 
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
 
@@ -35,25 +35,21 @@ def extract(archive: str | Path, root: Path) -> list[Path]:
         raise UserError(f"archive={archive} is not a file; give the archive as downloaded")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".extract-", dir=root.parent))
-    except OSError as error:
-        raise UserError(f"dataset.root={root}: {root.parent} cannot be written ({error.strerror})") from error
-    try:
-        if zipfile.is_zipfile(path):
-            _unzip(path, unfinished)
-        elif tarfile.is_tarfile(path):
-            _untar(path, unfinished)
-        else:
-            raise UserError(f"archive={archive} is not a .tar, .tgz or .zip, or it is damaged; download it again")
-        return _place(path, unfinished, root)
+        with temporary_folder(root.parent, "extract") as unfinished:
+            if zipfile.is_zipfile(path):
+                _unzip(path, unfinished)
+            elif tarfile.is_tarfile(path):
+                _untar(path, unfinished)
+            else:
+                raise UserError(f"archive={archive} is not a .tar, .tgz or .zip, or it is damaged; download it again")
+            return _place(path, unfinished, root)
     except BROKEN as error:
         raise UserError(f"archive={archive} is broken ({first_line(error)}); download it again") from error
     except OSError as error:
         raise UserError(
-            f"archive={archive} cannot be extracted ({error.strerror or first_line(error)}); nothing is left behind"
+            f"archive={archive} cannot be extracted to {root.parent} ({error.strerror or first_line(error)}); nothing is left "
+            "behind"
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _untar(path: Path, folder: Path) -> None:
