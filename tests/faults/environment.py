@@ -40,15 +40,7 @@ def cases() -> Iterator[Case]:
     for name, (arguments, inputs, word) in COMMANDS.items():
         command = name.split()[0]
         for what, variables in VARIABLES.items():
-            yield Case(
-                f"environment/{name}/{what}",
-                command,
-                arguments,
-                inputs,
-                environment=variables,
-                fresh=True,
-                must="succeed",
-            )
+            yield Case(f"environment/{name}/{what}", command, arguments, inputs, environment=variables, fresh=True, must="succeed")
         key, _, path = word.partition("=")
         for folder_name in FOLDERS:
             yield Case(
@@ -58,21 +50,8 @@ def cases() -> Iterator[Case]:
             yield Case(
                 f"environment/{name}/output below {folder_name[:20]!r}", command, arguments, inputs, faulty=(f"output_dir=out/{folder_name}",)
             )  # fmt: skip
-        for what, output in {
-            "a file": "out/kept.txt",
-            "below a file": "out/kept.txt/a",
-            "in proc": "/proc/a",
-            "a device": "/dev/null",
-            "too long": "out/" + "x" * 300,
-        }.items():
-            yield Case(
-                f"environment/{name}/output {what}",
-                command,
-                arguments,
-                inputs,
-                faulty=(f"output_dir={output}",),
-                must="fail",
-            )
+        for what, output in {"a file": "out/kept.txt", "below a file": "out/kept.txt/a", "in proc": "/proc/a", "a device": "/dev/null", "too long": "out/" + "x" * 300}.items():
+            yield Case(f"environment/{name}/output {what}", command, arguments, inputs, faulty=(f"output_dir={output}",), must="fail")
 
 
 def link(folder: Path, name: str) -> None:

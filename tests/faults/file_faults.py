@@ -99,9 +99,7 @@ def rows(separator: str) -> dict[str, Fault]:
         return _text(lambda text: _last_line(text, lambda line: separator.join(change(line.split(separator)))))
 
     def replaced(column: int, value: str) -> Fault:
-        return on_words(
-            lambda words: [*words[:column], value, *words[column + 1 :]] if column < len(words) else [value]
-        )
+        return on_words(lambda words: [*words[:column], value, *words[column + 1 :]] if column < len(words) else [value])
 
     return {
         "a row twice": _text(lambda text: text + text.splitlines()[-1] + "\n"),

@@ -56,14 +56,14 @@ class Disk:
                   newline: Any = None, closefd: bool = True, opener: Any = None) -> Any:  # fmt: skip
             if not set(mode) & set("wax+") or not isinstance(file, str | os.PathLike):
                 return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            if not os.path.exists(file):
+            if not Path(file).exists():
                 disk.write(file)
             raw = Raw(os.fspath(file), mode.replace("b", "").replace("t", ""), closefd, opener)
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
             return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
 
         def mkdir(path: Any, *more: Any, **options: Any) -> None:
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 disk.write(path)
             make_folder(path, *more, **options)
 

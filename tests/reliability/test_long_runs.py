@@ -63,7 +63,7 @@ def test_two_trainings_fill_one_cache_at_once(tmp_path):
     ]
     assert [(process.communicate()[1], process.returncode)[1] for process in trained] == [0, 0]
     assert (folders[0] / "metrics.json").read_text() == (folders[1] / "metrics.json").read_text()
-    assert [path for path in (tmp_path / "cache").rglob("*.tmp")] == []
+    assert list((tmp_path / "cache").rglob("*.tmp")) == []
 
 
 def test_two_processes_write_one_index_at_once(tmp_path):
