@@ -6,12 +6,12 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-GUIDES = ("install", "training", "data", "evaluation", "predict", "annotate", "export", "reports", "extending")
+GUIDES = ("install", "training", "data", "evaluation", "predict", "annotate", "export", "reports", "reliability", "extending")
 NAVIGATION = {  # page -> caption -> pages
     "README": {
         "Guides": [f"docs/{name}" for name in GUIDES],
         "Reference": ["docs/paper", "docs/api/index", "docs/architecture", "experiments/README"],
-        "Project": ["examples/*/README", "CONTRIBUTING", "CHANGELOG"],
+        "Project": ["examples/*/README", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
     },
     "experiments/README": {"Experiments": ["experiments/*/README"]},
 }

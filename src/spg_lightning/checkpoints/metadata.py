@@ -144,9 +144,8 @@ def _is_whole_tensor(value: Any) -> bool:
 
 def _read(path: Path) -> Any:
     if path.suffix != ".safetensors":
-        with ZipFile(
-            path
-        ) as archive:  # torch.save compresses nothing, so that memory is bounded by the size of the file
+        # torch.save compresses nothing, so that memory is bounded by the size of the file
+        with ZipFile(path) as archive:
             if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("it is compressed")
         return torch.load(path, map_location="cpu", weights_only=True)
