@@ -1,6 +1,7 @@
 """Run a command from the command line: a user's mistake is one line and exit code 1. Imports no torch."""
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -46,6 +47,7 @@ CONFIGS = "pkg://spg_lightning.conf"
 
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
+    logging.raiseExceptions = False  # a full disk would show a traceback for each line of the log file
     register_help_resolver()
     if is_job_of_a_sweep():
         stop_with_parent()
@@ -202,6 +204,8 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return found
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(explain_config_error(error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{error.filename or 'output_dir'}: {error.strerror}; make room, then give the same command again")
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
         return UserError(
             f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto resumes from the "
