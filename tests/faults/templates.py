@@ -78,6 +78,7 @@ def write_templates(folder: Path) -> None:
     for name in WRITTEN:
         (folder / "classes" / name).parent.mkdir(exist_ok=True)
         (folder / "predicted" / name).rename(folder / "classes" / name)
+    shutil.rmtree(folder / "classes/yolo/images")  # links to the images themselves
     _must("push", [], call("push", [EXPORT[0], "to=shared", "output_dir=home"]))
     for name, suffix in (("torch_export", ".pt2"), ("onnx", ".onnx")):
         done = run("export", [EXPORT[0], f"format={name}", f"output=model{suffix}", "output_dir=home"], folder, {}, fresh=False)

@@ -194,6 +194,10 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return found
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(explain_config_error(error))
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
+        return UserError(
+            f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and who may read and write it"
+        )
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
         return UserError(
             f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto resumes from the "
