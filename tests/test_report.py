@@ -203,7 +203,11 @@ DAMAGES = {
     "metrics no number": ("metrics.json", '{"test/x": "12"}', "spg-0: metrics.json: 'test/x' is '12', not a number"),
     "provenance broken": ("provenance.json", '{"seed"', "spg-0: provenance.json is not readable JSON"),
     "config broken": ("config.yaml", "a: [1", "spg-0: config.yaml is not readable YAML"),
-    "config that grows": ("config.yaml", "a: &a [1]\nb: [*a, *a]\n", "spg-0: config.yaml is not readable YAML (aliases, which can grow"),
+    "config that grows": (
+        "config.yaml",
+        "a: &a [1]\nb: [*a, *a]\n",
+        "spg-0: config.yaml is not readable YAML (aliases, which can grow",
+    ),
     "versions of nonsense": ("provenance.json", '{"versions": []}', "spg-0: provenance.json: 'versions' is []"),
     "commit of nonsense": ("provenance.json", '{"commit": -1}', "spg-0: provenance.json: 'commit' is -1"),
     "half a character": ("provenance.json", '{"device": "\\ud800"}', "spg-0: provenance.json is not readable JSON"),

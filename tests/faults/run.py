@@ -58,7 +58,9 @@ def without_fault(cases: list[Case]) -> list[Case]:
     """Return each command of the cases once, without a fault: it must succeed, or the case says nothing."""
     good = {(case.command, case.arguments): case for case in cases}
     return [
-        Case(f"good/{case.command} {' '.join(case.arguments)}", case.command, case.arguments, case.inputs, must="succeed")
+        Case(
+            f"good/{case.command} {' '.join(case.arguments)}", case.command, case.arguments, case.inputs, must="succeed"
+        )
         for case in good.values()
     ]
 

@@ -66,7 +66,7 @@ def test_a_wrong_value_is_named(config, key, value, said):
 def test_a_default_of_another_type_is_accepted():
     node = {"_target_": f"{__name__}.sloppy", "count": None}
     check_types(node, "node")
-    with pytest.raises(UserError, match="node.count=one: choose a whole number"):
+    with pytest.raises(UserError, match=r"node\.count=one: choose a whole number"):
         check_types(node | {"count": "one"}, "node")
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -16,6 +15,7 @@ from spg_lightning.checkpoints.hub_address import local_file
 from spg_lightning.checkpoints.io import atomic_save
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
+from spg_lightning.utils.torch_files import load_torch_file
 
 KEY = "spg_lightning"
 FORMAT = 3  # raised when the config of a run or the names of weights change
@@ -143,7 +143,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_torch_file(path)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(KEY, "null"))
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

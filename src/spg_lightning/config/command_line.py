@@ -22,7 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.spg_devices_launcher import DevicesLauncher
 from spg_lightning.config.command_help import register_help_resolver
-from spg_lightning.config.overrides import HELP_FLAGS, SHOW_CONFIG_FLAGS, check_overrides, explain_config_error, quote_existing_paths
+from spg_lightning.config.overrides import (
+    HELP_FLAGS,
+    SHOW_CONFIG_FLAGS,
+    check_overrides,
+    explain_config_error,
+    quote_existing_paths,
+)
 from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep, print_status
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job

@@ -55,10 +55,28 @@ NAMES: Rule = (
 
 RULES: dict[str, Rule] = {
     "trust": NAMES,
-    "score_map.name": _one_of_or((None,), (lambda value: isinstance(value, str) or NAMES[0](value), "choose a name, or a list of names")),
+    "score_map.name": _one_of_or(
+        (None,), (lambda value: isinstance(value, str) or NAMES[0](value), "choose a name, or a list of names")
+    ),
     **dict.fromkeys(
-        ("dataset.reader", "dataset.about", "stem", "stem.network", "method", "method.network", "data", "loss", "module",
-         "trainer", "optimizer", "schedule", "callbacks", "fuse", "shared_weights", "val"),
+        (
+            "dataset.reader",
+            "dataset.about",
+            "stem",
+            "stem.network",
+            "method",
+            "method.network",
+            "data",
+            "loss",
+            "module",
+            "trainer",
+            "optimizer",
+            "schedule",
+            "callbacks",
+            "fuse",
+            "shared_weights",
+            "val",
+        ),
         NODE,
     ),
     "logger": _one_of_or((None,), NODE),
