@@ -136,7 +136,7 @@ def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
     for override in overrides:
         key = override.key_or_group
         if not isinstance(override.value(), str | list | dict) and (choices := choices_of(key)):
-            return f"{key}={override.value()} does not exist; choose from {', '.join(choices)}"
+            return f"{override.input_line} does not exist; choose from {', '.join(choices)}"
         if f"'{key}'" in text or f"'{key.rsplit('.', 1)[-1]}'" in text:
             if choices := choices_of(key):
                 value = str(override.value())

@@ -53,7 +53,25 @@ NAMES: Rule = (
     "choose a list of names, such as [birdwatch]",
 )
 
+PATH: Rule = (lambda value: isinstance(value, str), "choose a path; one that reads as a number begins with ./")
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("output_dir", "runs", "source"), PATH),
+    **dict.fromkeys(
+        (
+            "maps",
+            "metadata",
+            "predictions",
+            "val.maps",
+            "val.metadata",
+            "val.predictions",
+            "root",
+            "class_names",
+            "merge_classes",
+        ),
+        _one_of_or((None,), PATH),
+    ),
+    "page_maps": _one_of_or(("auto", None), NAMES),
     "trust": NAMES,
     "score_map.name": _one_of_or(
         (None,), (lambda value: isinstance(value, str) or NAMES[0](value), "choose a name, or a list of names")
