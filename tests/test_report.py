@@ -193,6 +193,7 @@ MISTAKES = {
     ),
     "unknown reference": (lambda r: None, ["reference=SPG-plane"], ["reference=SPG-plane", "Did you mean 'SPG-plain'?"]),
     "unknown metric": (lambda r: None, ["metric=gt_known_eror"], ["metric=gt_known_eror", "'gt_known_error'?"]),
+    "a metric of 5000 letters": (lambda r: None, ["metric=" + "x" * 5000], [f"metric={'x' * 60}: no run has it"]),
     "map nobody has": (lambda r: None, ["score_map=c"], ["score_map=c", "attention, b1"]),
 }  # fmt: skip
 
