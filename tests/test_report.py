@@ -185,11 +185,15 @@ def test_unfinished_and_foreign_folders_are_not_fatal(cli, runs):
 MISTAKES = {
     "folder missing": (lambda r: None, ["runs=nowhere"], ["runs=nowhere", "no such folder"]),
     "curves broken": (lambda r: (r / "spg-0" / "curves.csv").write_text("a,b\n1,2\n"), [], ["spg-0/curves.csv cannot"]),
+    "curves in UTF-16": (
+        lambda r: (r / "spg-0" / "curves.csv").write_bytes("a,b\n1,2\n".encode("utf-16")), [], ["spg-0/curves.csv cannot be read as a table"],
+    ),
     "picture broken": (
         lambda r: (r / "spg-0" / "gallery" / "001.Wren_a.png").write_bytes(b"x"), [], ["001.Wren_a.png is not a readable"],
     ),
     "unknown reference": (lambda r: None, ["reference=SPG-plane"], ["reference=SPG-plane", "Did you mean 'SPG-plain'?"]),
     "unknown metric": (lambda r: None, ["metric=gt_known_eror"], ["metric=gt_known_eror", "'gt_known_error'?"]),
+    "a metric of 5000 letters": (lambda r: None, ["metric=" + "x" * 5000], [f"metric={'x' * 60}: no run has it"]),
     "map nobody has": (lambda r: None, ["score_map=c"], ["score_map=c", "attention, b1"]),
 }  # fmt: skip
 
@@ -200,6 +204,14 @@ DAMAGES = {
     "metrics no number": ("metrics.json", '{"test/x": "12"}', "spg-0: metrics.json: 'test/x' is '12', not a number"),
     "provenance broken": ("provenance.json", '{"seed"', "spg-0: provenance.json is not readable JSON"),
     "config broken": ("config.yaml", "a: [1", "spg-0: config.yaml is not readable YAML"),
+    "config that grows": (
+        "config.yaml",
+        "a: &a [1]\nb: [*a, *a]\n",
+        "spg-0: config.yaml is not readable YAML (aliases, which can grow",
+    ),
+    "versions of nonsense": ("provenance.json", '{"versions": []}', "spg-0: provenance.json: 'versions' is []"),
+    "commit of nonsense": ("provenance.json", '{"commit": -1}', "spg-0: provenance.json: 'commit' is -1"),
+    "half a character": ("provenance.json", '{"device": "\\ud800"}', "spg-0: provenance.json is not readable JSON"),
 }
 
 

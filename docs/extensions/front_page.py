@@ -6,7 +6,18 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-GUIDES = ("install", "training", "data", "evaluation", "predict", "annotate", "export", "reports", "reliability", "extending")
+GUIDES = (
+    "install",
+    "training",
+    "data",
+    "evaluation",
+    "predict",
+    "annotate",
+    "export",
+    "reports",
+    "extending",
+    "reliability",
+)
 NAVIGATION = {  # page -> caption -> pages
     "README": {
         "Guides": [f"docs/{name}" for name in GUIDES],

@@ -31,7 +31,7 @@ def convert(cfg: DictConfig) -> Path:
     from spg_lightning.stems.weights import read_state_dict
 
     check_ranges(cfg)
-    output = Path(cfg.output).expanduser()
+    output = Path(str(cfg.output)).expanduser()
     if output.suffix != ".safetensors":
         raise UserError(f"output={cfg.output}: name a .safetensors file")
     if (cfg.get("score_map") is None) != (cfg.threshold is None):

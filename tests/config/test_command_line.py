@@ -35,6 +35,11 @@ OVERRIDES = {
     "a number out of range": (["dataset.lr=-1"], ["dataset.lr=-1: choose a number, 0 or more"]),
     "no GPU": (["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: torch sees no GPU", "trainer.accelerator=cpu"]),
     "a file for a folder": (["output_dir=/dev/null/run"], ["output_dir=/dev/null/run cannot be made a folder"]),
+    "an interpolation of nothing": (["loss.guidance=${nothing}"], ["loss.guidance=${nothing}", "'nothing' not found"]),
+    "an interpolation of itself": (["seed=${seed}"], ["seed=${seed}", "ecursi"]),
+    "a number for a group": (["normalize=0"], ["normalize=0 does not exist", "minmax"]),
+    "a number for a part": (["data.reader=0.5"], ["data.reader=0.5: choose a node with _target_"]),
+    "a word for a number": (["stem.network.a2_level=low"], ["a2_level", "choose a whole number or null"]),
     "which weights": (["eval_checkpoint=newest"], ["eval_checkpoint=newest", "last or best"]),
 }
 
@@ -125,6 +130,21 @@ def test_a_checkpoint_that_is_none(cli, tmp_path):
 def test_what_is_needed_is_said(cli):
     assert "checkpoint=... is needed" in cli("predict").line
     assert "images=... is needed" in cli("predict", "checkpoint=x.ckpt").line
+
+
+def test_a_checkpoint_named_by_a_number(cli):
+    assert "checkpoint=inf: no such file" in cli("predict", "checkpoint=inf", "images=.").line
+
+
+def test_a_folder_where_a_file_should_be(cli, tmp_path):
+    """Any file that cannot be opened is named, whatever opens it."""
+    from tests.trees import write_folder
+
+    root = write_folder(tmp_path / "photos", "voc", classes=2, per_class=2)
+    (root / "boxes/train/cat/0.xml").unlink()
+    (root / "boxes/train/cat/0.xml").mkdir()
+    done = cli("prepare", "dataset=folder", f"dataset.root={root}", "dataset.reader.boxes=boxes")
+    assert "boxes/train/cat/0.xml: Is a directory; check the path" in done.line
 
 
 def test_debug_shows_the_traceback(cli):

@@ -13,7 +13,12 @@ def cases() -> Iterator[Case]:
         uses = ("boxes",) if name in ("boxes.csv", "boxes.json", "boxes", "voc") else ("boxes", "masks")
         for use in uses:
             value = f"{name}:predictions" if name.startswith("label_studio") else name
-            arguments = (*templates.PREPARE[2:], "dataset=folder", "dataset.root=classes", f"dataset.reader.{use}={value}")
+            arguments = (
+                *templates.PREPARE[2:],
+                "dataset=folder",
+                "dataset.root=classes",
+                f"dataset.reader.{use}={value}",
+            )
             for file, faults in files_of(name):
                 for what, fault in faults.items():
                     yield Case(
@@ -21,7 +26,12 @@ def cases() -> Iterator[Case]:
                         lambda folder, file=file, fault=fault: fault(folder / "classes" / file),
                     )  # fmt: skip
     for separator, what in ((",", "table"),):
-        arguments = (*templates.PREPARE[2:], "dataset=folder", "dataset.root=classes", "dataset.reader.labels=labels.csv")
+        arguments = (
+            *templates.PREPARE[2:],
+            "dataset=folder",
+            "dataset.root=classes",
+            "dataset.reader.labels=labels.csv",
+        )
         for fault_name, fault in (ANY | TEXT | rows(separator)).items():
             yield Case(
                 f"annotation_files/labels.csv/{fault_name}/{what}", "prepare", arguments, ("classes",),

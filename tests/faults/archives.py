@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.faults import templates
 from tests.faults.case import Case
 from tests.faults.file_faults import ANY, HOSTILE, Fault
 
@@ -21,7 +20,9 @@ def _tar(*members: tarfile.TarInfo) -> Fault:
     return write
 
 
-def _member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, target: str = "", mode: int = 0o644) -> tarfile.TarInfo:
+def _member(
+    name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, target: str = "", mode: int = 0o644
+) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.size, member.linkname, member.mode = kind, size, target, mode
     return member
@@ -69,7 +70,13 @@ def cases() -> Iterator[Case]:
     for name, own in (("cub.tgz", TARS), ("cub.zip", ZIPS)):
         for what, fault in (ANY | own).items():
             for root in ("out/new/cub", "out/renamed"):
-                arguments = ("dataset=cub", f"archive={name}", f"dataset.root={root}", "output_dir=out", "num_workers=1")
+                arguments = (
+                    "dataset=cub",
+                    f"archive={name}",
+                    f"dataset.root={root}",
+                    "output_dir=out",
+                    "num_workers=1",
+                )
                 yield Case(
                     f"archives/{name}/{what}/{root}", "prepare", arguments, (name,),
                     lambda folder, name=name, fault=fault: fault(folder / name), repeats=what not in own,

@@ -56,7 +56,11 @@ READERS = {
     "predict onnx": (("checkpoint=model.onnx", *templates.PREDICT[1:]), "model.onnx", ("photos", "model.onnx")),
     "predict pt2": (("checkpoint=model.pt2", *templates.PREDICT[1:]), "model.pt2", ("photos", "model.pt2")),
     "predict shared": (("checkpoint=shared", *templates.PREDICT[1:]), "shared/model.safetensors", ("photos", "shared")),
-    "predict shared config": (("checkpoint=shared", *templates.PREDICT[1:]), "shared/config.json", ("photos", "shared")),
+    "predict shared config": (
+        ("checkpoint=shared", *templates.PREDICT[1:]),
+        "shared/config.json",
+        ("photos", "shared"),
+    ),
 }
 
 

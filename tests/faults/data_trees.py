@@ -1,7 +1,6 @@
 """Data sets of every layout, with each file faulty in turn, for `prepare` and `train`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.faults import templates
 from tests.faults.case import Case
@@ -15,6 +14,7 @@ LAYOUTS = {
     "mask_benchmark": ("dataset=benchmark", "dataset.reader.masks=mask_benchmark/masks"),
     "classes": ("dataset=folder", "dataset.reader.boxes=boxes.csv"),
 }
+ANNOTATIONS = ("boxes", "coco.json", "cvat.xml", "label_studio", "yolo", "voc")  # see annotation_files
 SHOWN = 2  # pictures of a data set that become faulty
 
 
@@ -39,15 +39,10 @@ def files_of(name: str) -> Iterator[tuple[str, dict[str, Fault]]]:
     pictures: dict[str, int] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and ".spg_lightning" not in path.parts):
         below = path.relative_to(folder)
+        if below.parts[0] in ANNOTATIONS:
+            continue
         if path.suffix in (".txt", ".csv"):
             yield str(below), ANY | TEXT | rows("," if "," in path.read_text() else " ")
-        elif path.suffix == ".xml":
-            continue  # see annotation_files
-        elif (number := pictures.get(below.parts[0], 0)) < SHOWN and path.suffix != ".json":
+        elif (number := pictures.get(below.parts[0], 0)) < SHOWN and path.suffix not in (".json", ".xml"):
             pictures[below.parts[0]] = number + 1
             yield str(below), ANY | PHOTOS
-
-
-def read(path: Path) -> str:
-    """Return a text."""
-    return path.read_text()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,12 +83,20 @@ TEXT: dict[str, Fault] = {
 }
 
 HOSTILE = ("../../etc/passwd", "/etc/passwd", "", "a\x01b", "C:\\windows", "naïve ☃", "x" * 300, "-rf", "~root")
-NUMBERS = ("nan", "inf", "-1", "1e308", "0", "99999999999999999999", "1.5", "", "x", "0x10", "１", "1_0")
-
-
-def lines_of(path: Path) -> list[str]:
-    """Return the lines of a table."""
-    return path.read_text().splitlines()
+NUMBERS = (
+    "nan",
+    "inf",
+    "-1",
+    "1e308",
+    "0",
+    "99999999999999999999",
+    "1.5",
+    "",
+    "x",
+    "0x10",
+    "\N{FULLWIDTH DIGIT ONE}",
+    "1_0",
+)
 
 
 def rows(separator: str) -> dict[str, Fault]:
@@ -99,7 +106,9 @@ def rows(separator: str) -> dict[str, Fault]:
         return _text(lambda text: _last_line(text, lambda line: separator.join(change(line.split(separator)))))
 
     def replaced(column: int, value: str) -> Fault:
-        return on_words(lambda words: [*words[:column], value, *words[column + 1 :]] if column < len(words) else [value])
+        return on_words(
+            lambda words: [*words[:column], value, *words[column + 1 :]] if column < len(words) else [value]
+        )
 
     return {
         "a row twice": _text(lambda text: text + text.splitlines()[-1] + "\n"),
@@ -200,8 +209,3 @@ def xml_values(path: Path) -> dict[str, Fault]:
 
 def _sub(pattern: str, new: Callable[[re.Match], str]) -> Fault:
     return _text(lambda text: re.sub(pattern, new, text, count=1))
-
-
-def copy_over(source: str, target: str) -> Fault:
-    """Return the fault that a file of a case's folder is a copy of another."""
-    return lambda folder: void(shutil.copy(folder / source, folder / target))

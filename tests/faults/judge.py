@@ -126,7 +126,7 @@ def snapshot(folder: Path) -> dict[str, str]:
             path = Path(parent, name)
             below = path.relative_to(folder).as_posix()
             if path.is_symlink():
-                found[below] = f"link to {os.readlink(path)}"
+                found[below] = f"link to {path.readlink()}"
             elif path.is_file():
                 found[below] = hashlib.sha1(path.read_bytes()).hexdigest()
             else:

@@ -49,7 +49,13 @@ def cases() -> Iterator[Case]:
         for size in ("32", "own"):
             for more in ((), ("val.maps=maps/maps", "val.metadata=maps/metadata")):
                 name = f"maps/map/{what}/map_size={size}{'/val' if more else ''}"
-                yield Case(name, "evaluate", (*arguments[:-1], f"map_size={size}", *more), ("maps",), lambda folder, fault=fault: fault(folder / file))
+                yield Case(
+                    name,
+                    "evaluate",
+                    (*arguments[:-1], f"map_size={size}", *more),
+                    ("maps",),
+                    lambda folder, fault=fault: fault(folder / file),
+                )
     for name in ("maps", "mask_maps"):
         own = tuple(word.replace("=maps/", f"={name}/") for word in arguments)
         own += (f"masks={name}/masks",) if name == "mask_maps" else ()

@@ -27,7 +27,9 @@ def _png(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
 
 
 def _jpeg_of_size(width: int, height: int) -> bytes:
@@ -89,7 +91,12 @@ def cases() -> Iterator[Case]:
     """Yield a case for each photo with each of `predict`'s outputs."""
     for what, fault in (ANY | PHOTOS).items():
         for file in ("0.jpg", "1.png"):
-            for more in (("masks=polygons",), ("masks=png", "overlays=jpg", "max_side=20"), ("page=true", "save_maps=true"), ("decode=reduced",)):
+            for more in (
+                ("masks=polygons",),
+                ("masks=png", "overlays=jpg", "max_side=20"),
+                ("page=true", "save_maps=true"),
+                ("decode=reduced",),
+            ):
                 yield Case(
                     f"photos/{what}/{file}/{more[0]}", "predict", (*templates.PREDICT, *more), ("photos", "run"),
                     lambda folder, file=file, fault=fault: fault(folder / "photos" / file),

@@ -58,7 +58,9 @@ def without_fault(cases: list[Case]) -> list[Case]:
     """Return each command of the cases once, without a fault: it must succeed, or the case says nothing."""
     good = {(case.command, case.arguments): case for case in cases}
     return [
-        Case(f"good/{case.command} {' '.join(case.arguments)}", case.command, case.arguments, case.inputs, must="succeed")
+        Case(
+            f"good/{case.command} {' '.join(case.arguments)}", case.command, case.arguments, case.inputs, must="succeed"
+        )
         for case in good.values()
     ]
 
@@ -97,6 +99,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at once")
     parser.add_argument("--only", default=None, help="all cases whose names begin so")
+    parser.add_argument("--quick", action="store_true", help="do not run the commands without their faults first")
     parser.add_argument("--list", action="store_true", help="count all cases by kind, and run none")
     asked = parser.parse_args()
     started, verdicts = time.monotonic(), []
@@ -109,7 +112,8 @@ def main() -> int:
         cases = draw(asked.cases, asked.seed)
         if asked.only is not None:
             cases = [case for case in all_cases() if case.name.startswith(asked.only)]
-        for verdict in run_cases([*without_fault(cases), *cases], folder, asked.jobs):
+        first = [] if asked.quick else without_fault(cases)
+        for verdict in run_cases([*first, *cases], folder, asked.jobs):
             verdicts.append(verdict)
             print(shown(verdict), flush=True)
     finally:

@@ -6,7 +6,6 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -28,7 +27,14 @@ EVALUATE = (
     f"checkpoint={CHECKPOINT}", "root=cub", "output_dir=out", "num_workers=0", "num_thresholds=10", "accelerator=cpu",
     "gallery_images=1", "report_images=1",
 )  # fmt: skip
-MAPS = ("maps=maps/maps", "metadata=maps/metadata", "output_dir=out", "num_workers=1", "num_thresholds=10", "map_size=32")
+MAPS = (
+    "maps=maps/maps",
+    "metadata=maps/metadata",
+    "output_dir=out",
+    "num_workers=1",
+    "num_thresholds=10",
+    "map_size=32",
+)
 PREPARE = ("dataset=cub", "dataset.root=cub", "output_dir=out", "num_workers=1")
 REPORT = ("runs=runs", "output_dir=out")
 EXPORT = (f"checkpoint={CHECKPOINT}", "format=torch_export", "output=out/model.pt2", "output_dir=out")
@@ -78,9 +84,12 @@ def write_templates(folder: Path) -> None:
     for name in WRITTEN:
         (folder / "classes" / name).parent.mkdir(exist_ok=True)
         (folder / "predicted" / name).rename(folder / "classes" / name)
+    shutil.rmtree(folder / "classes/yolo/images")  # links to the images themselves
     _must("push", [], call("push", [EXPORT[0], "to=shared", "output_dir=home"]))
     for name, suffix in (("torch_export", ".pt2"), ("onnx", ".onnx")):
-        done = run("export", [EXPORT[0], f"format={name}", f"output=model{suffix}", "output_dir=home"], folder, {}, fresh=False)
+        done = run(
+            "export", [EXPORT[0], f"format={name}", f"output=model{suffix}", "output_dir=home"], folder, {}, fresh=False
+        )
         _must("export", [name], done.code, done.err)
     os.chdir(before)
     for name in ("run/checkpoints/resume.ckpt", "run/checkpoints/best.ckpt"):

@@ -56,6 +56,17 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("evaluate", "eval_batch_size=0", "1 or more"),
         ("train", "checkpoint_every_steps=0", "1 or more, or auto"),
         ("predict", "batch_size=[1,abc]", "1 or more"),
+        ("predict", "top_k=[]", "1 or more"),
+        ("predict", "page_maps=0", "a list of names, such as .*, or auto, null"),
+        ("evaluate", "maps=0.5", "choose a path; one that reads as a number begins with"),
+        ("report", "runs=2020", "choose a path"),
+        ("predict", "trust=0.5", "a list of names"),
+        ("predict", "page=qwertz", "true or false"),
+        ("report", "photos=-1", "0 or more"),
+        ("prepare", "quarantine=1", "true or false"),
+        ("convert", "crop=[]", "1 or more"),
+        ("train", "loss=3", "keys of its own"),
+        ("train", "score_map.name=0", "a name, or a list of names"),
     ],
 )
 def test_out_of_range(command, wrong, said):

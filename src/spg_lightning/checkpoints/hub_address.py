@@ -21,7 +21,7 @@ def local_file(checkpoint: str | Path) -> Path:
         UserError: a wrong address; a repository that does not exist, is private or cannot be reached.
     """
     if not is_address(checkpoint):
-        path = Path(checkpoint).expanduser()
+        path = Path(str(checkpoint)).expanduser()
         return path / WEIGHTS if (path / WEIGHTS).is_file() else path
     repo, revision = parse_address(checkpoint)
     # takes 0.3 s; only addresses need it

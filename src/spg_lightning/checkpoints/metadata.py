@@ -18,6 +18,7 @@ from spg_lightning.checkpoints.metadata_checks import check_config
 from spg_lightning.errors import UserError
 from spg_lightning.localization.description_checks import check_description
 from spg_lightning.utils.atomic import atomically
+from spg_lightning.utils.torch_files import load_torch_file
 
 KEY = "spg_lightning"
 FORMAT = 3  # raised when the config of a run or the names of weights change
@@ -148,7 +149,7 @@ def _read(path: Path) -> Any:
         with ZipFile(path) as archive:
             if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("it is compressed")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_torch_file(path)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(KEY, "null"))
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

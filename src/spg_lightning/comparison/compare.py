@@ -117,6 +117,6 @@ def _check_measured(runs: Sequence[Run], metric: str, score_map: str) -> None:
         raise UserError(f"score_map={score_map}: no run measured it; choose from {', '.join(maps) or 'auto'}")
     metrics = dict.fromkeys(key.rsplit("/", 1)[-1] for run in runs for key in run.metrics if key.startswith("test/"))
     if metric not in metrics:
-        raise UserError(f"metric={metric}: no run has it.{nearest(metric, metrics)}")
+        raise UserError(f"metric={metric[:60]}: no run has it.{nearest(metric, metrics)}")
     if all(run.metric(metric, score_map) is None for run in runs):
         raise UserError(f"metric={metric}: no run has it for score_map={score_map}; naive baselines have no score map")

@@ -114,6 +114,10 @@ def _read(files: RunDir, name: str) -> Run | None:
     for key, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"metrics.json: '{key}' is {value!r}, not a number; remove or repeat the run")
+    for key, default in (("versions", {}), ("photos", {}), ("commit", None)):
+        value = provenance.get(key, default)
+        if not isinstance(value, dict if default == {} else str | None):
+            raise UserError(f"provenance.json: '{key}' is {str(value)[:60]}; remove or repeat the run")
     if not isinstance(config.get("variant"), list):
         raise UserError(
             "its config.yaml has no `variant`, as before version 0.2; add the overrides that name the run, such as "

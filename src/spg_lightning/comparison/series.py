@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from spg_lightning.comparison.runs import Run
 from spg_lightning.comparison.variants import Variant
-from spg_lightning.errors import UserError, first_line
+from spg_lightning.errors import UserError
 
 Series = Float[np.ndarray, "2 n"]  # x, y
 
@@ -65,6 +65,4 @@ def _read(path: Path, parse: Callable[[list[dict[str, str]]], dict[str, Series]]
         with path.open(newline="", encoding="utf-8") as file:
             return parse(list(csv.DictReader(file)))
     except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path} cannot be read as a table of this package ({first_line(error)}); remove or repeat the run"
-        ) from error
+        raise UserError(f"{path} cannot be read as a table of this package; remove or repeat the run") from error

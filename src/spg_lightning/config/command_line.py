@@ -206,6 +206,10 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return UserError(explain_config_error(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"{error.filename or 'output_dir'}: {error.strerror}; make room, then give the same command again")
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
+        return UserError(
+            f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and who may read and write it"
+        )
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out"):
         return UserError(
             f"{error} (worker_timeout): a loader process is stuck, or reading is very slow. resume=auto resumes from the "

@@ -22,7 +22,7 @@ def open_onnx(path: Path) -> Opened:
         UserError: onnxruntime is not installed; the file is damaged, or another program's.
     """
     ort = require("onnxruntime", "export", path)
-    ort.disable_telemetry_events()  # official packages of ONNX Runtime report their use to its makers
+    ort.disable_telemetry_events()  # its packages contain telemetry
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors: what it warns of while it loads a damaged file is in its exception, too
     try:

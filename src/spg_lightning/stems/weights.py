@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from spg_lightning.errors import UserError, first_line
+from spg_lightning.utils.torch_files import load_torch_file
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_torch_file(path)
     except Exception as error:  # every reader fails in its own way on a damaged or foreign file
         raise UserError(f"{path} cannot be read as plain weights ({first_line(error)})") from error
     state_dict = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded

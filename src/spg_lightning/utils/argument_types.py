@@ -54,9 +54,7 @@ def _parameters(target: str) -> dict[str, tuple[Any, Any]]:
         signature = inspect.signature(function)
     except Exception:  # instantiating it reports the same, in its own words
         return {}
-    return {
-        name: (hints[name], parameter.default) for name, parameter in signature.parameters.items() if name in hints
-    }
+    return {name: (hints[name], parameter.default) for name, parameter in signature.parameters.items() if name in hints}
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -77,7 +75,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if not inspect.isclass(container):
         return True
     if issubclass(container, Mapping):
-        return isinstance(value, dict) and (not arguments or all(_fits(entry, arguments[1]) for entry in value.values()))
+        return isinstance(value, dict) and (
+            not arguments or all(_fits(entry, arguments[1]) for entry in value.values())
+        )
     if issubclass(container, Iterable):
         return isinstance(value, list) and _entries_fit(value, arguments)
     return value is None  # an object: a plain value is none, but null may stand for the lack of one

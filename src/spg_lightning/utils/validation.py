@@ -58,8 +58,29 @@ NAMES: Rule = (
     "choose a list of names, such as [birdwatch]",
 )
 
+PATH: Rule = (lambda value: isinstance(value, str), "choose a path; one that reads as a number begins with ./")
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("output_dir", "runs", "source"), PATH),
+    **dict.fromkeys(
+        (
+            "maps",
+            "metadata",
+            "predictions",
+            "val.maps",
+            "val.metadata",
+            "val.predictions",
+            "root",
+            "class_names",
+            "merge_classes",
+        ),
+        _one_of_or((None,), PATH),
+    ),
+    "page_maps": _one_of_or(("auto", None), NAMES),
     "trust": NAMES,
+    "score_map.name": _one_of_or(
+        (None,), (lambda value: isinstance(value, str) or NAMES[0](value), "choose a name, or a list of names")
+    ),
     **dict.fromkeys(
         (
             "dataset.reader",
@@ -132,8 +153,8 @@ RULES: dict[str, Rule] = {
     "min_presence": _one_of_or((None,), FRACTION),
     "threshold": _one_of_or((None,), FRACTION),
     "photos": COUNT,
-    "crop": POSITIVE,
-    "resize": POSITIVE,
+    "crop": SIDE,
+    "resize": SIDE,
 }
 
 

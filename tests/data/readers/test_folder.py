@@ -189,7 +189,16 @@ MISTAKES = {
         {"boxes": "boxes.json"},
         ["boxes.json, annotation 3", "exceeds its image"],
     ),
-    "no COCO": (lambda f: (f / "boxes.json").write_text("[1]"), {"boxes": "boxes.json"}, ["not a COCO file"]),
+    "no COCO": (
+        lambda f: (f / "boxes.json").write_text("[1]"),
+        {"boxes": "boxes.json"},
+        ["not a COCO file: it needs images, each with id"],
+    ),
+    "half a character": (
+        lambda f: (f / "boxes.json").write_text('{"images": "\\ud800"}'),
+        {"boxes": "boxes.json"},
+        ["boxes.json is not JSON"],
+    ),
     "no XML": (
         lambda f: (f / "boxes/train/cat/0.xml").write_text("<x>"),
         {"boxes": "boxes"},
