@@ -15,7 +15,7 @@ version = release = installed_version("spg-lightning")
 # the source folder is the root of the checkout, so that a relative link between Markdown files works there and on the site
 root_doc = "README"
 include_patterns = [
-    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**.md", "experiments/README.md", "experiments/**/README.md", "examples/**.md",
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md", "experiments/README.md", "experiments/**/README.md", "examples/**.md",
 ]  # fmt: skip
 extensions = [
     "myst_parser",

@@ -96,6 +96,7 @@ def test_the_tests_mirror_the_source():
         Path("faults"),
         Path("examples"),
         Path("reference"),
+        Path("reliability"),
     }
     for path in (ROOT / "tests").rglob("test_*.py"):
         assert path.parent.relative_to(ROOT / "tests") in rooms, path

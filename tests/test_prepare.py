@@ -267,6 +267,8 @@ def test_prepare_extracts_an_archive_and_compares_with_what_is_published(cli, tm
     assert outcome.code == 0, outcome.err
     assert "12 train photos, published are 5994" in outcome.err
     assert "12 train, 12 test images of 3 classes" in outcome.err
+    assert cli("prepare", *words).code == 0  # a killed one may have come so far
+    (root / "images.txt").write_text("1 other.jpg\n")
     assert "is there already" in cli("prepare", *words).line
 
 

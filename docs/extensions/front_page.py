@@ -14,7 +14,7 @@ NAVIGATION = {  # page -> caption -> pages
     "README": {
         "Guides": [f"docs/{name}" for name in GUIDES],
         "Reference": ["docs/paper", "docs/api/index", "docs/architecture", "experiments/README"],
-        "Project": ["examples/*/README", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
+        "Project": ["examples/*/README", "docs/dependencies", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
     },
     "experiments/README": {"Experiments": ["experiments/*/README"]},
 }

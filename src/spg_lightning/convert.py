@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.compose import compose
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
+from spg_lightning.utils.validation import check_ranges
 
 log = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.run_dir import RunDir
+from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
     from spg_lightning.checkpoints.metadata import CheckpointMetadata

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError, nearest
+from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
     from spg_lightning.checkpoints.metadata import CheckpointMetadata

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.output_dir_lock import output_dir_lock
+from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
     from spg_lightning.localizer import Localizer

@@ -9,8 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
+from spg_lightning.utils.validation import check_ranges
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from spg_lightning.config.command_line import run_command
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
+from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.run_dir import RunDir
+from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
     from spg_lightning.comparison.compare import Comparison
@@ -44,7 +45,6 @@ def report(cfg: DictConfig) -> Comparison:
     images = image_table(comparison.variants) if cfg.per_image else None
     # all errors are raised above: nothing is half written
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text(page, encoding="utf-8")
     for name, svg in figures.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     write_table(folder / "table.md", comparison)
@@ -53,6 +53,8 @@ def report(cfg: DictConfig) -> Comparison:
     write_wide_results(folder / "results_wide.csv", comparison)
     if images is not None:
         write_image_table(folder / "images.parquet", images)
+    with atomically(folder / "report.html", "w", encoding="utf-8") as file:  # last: what it refers to is complete
+        file.write(page)
     print_comparison(comparison, folder / "report.html")
     if cfg.get("logger") is not None:
         _log_to_wandb(cfg, comparison, page)

@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.sweep import hydra_quote
-from spg_lightning.config.validation import check_ranges
 from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
@@ -28,6 +27,7 @@ from spg_lightning.utils.logging import configure_logging
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
+from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from spg_lightning import UserError
 from spg_lightning.checkpoints import allowed_targets
-from spg_lightning.checkpoints.allowed_targets import check_allowed_targets, check_no_interpolations
+from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 
 FOREIGN = {
     "method.network.stem": "os.system",
@@ -84,12 +84,6 @@ def test_an_installed_package_can_be_trusted_by_an_entry_point(package, monkeypa
     check_allowed_targets({"_target_": "mybirds.Stem"}, "x.ckpt")
     with pytest.raises(UserError, match="would construct"):
         check_allowed_targets({"_target_": "mybirds.system"}, "x.ckpt")
-
-
-def test_an_interpolation_is_refused_unresolved():
-    check_no_interpolations({"a": [{"b": "$x {y}"}]}, "x.ckpt")
-    with pytest.raises(UserError, match=r"x.ckpt: its config holds an interpolation \(b: \$\{oc.env:HOME\}\)"):
-        check_no_interpolations({"a": [{"b": "${oc.env:HOME}"}]}, "x.ckpt")
 
 
 @pytest.mark.parametrize("key", FOREIGN)

@@ -2,25 +2,27 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from spg_lightning.checkpoints.allowed_targets import check_no_interpolations
 from spg_lightning.checkpoints.hub_address import local_file
 from spg_lightning.checkpoints.io import atomic_save
+from spg_lightning.checkpoints.metadata_checks import check_config
 from spg_lightning.errors import UserError
+from spg_lightning.localization.description_checks import check_description
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.torch_files import load_torch_file
 
 KEY = "spg_lightning"
 FORMAT = 3  # raised when the config of a run or the names of weights change
 NETWORK_PREFIX = "network."
-LARGEST_CROP = 4096  # pixels: a larger input would not fit into memory
 STATES_PREFIX = "score_map_states/"  # of tensors in a .safetensors file, which has one level of names
 
 
@@ -61,45 +63,18 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointMetadata, dict[str, Ten
         path: of a .ckpt or .safetensors file, a folder that `push` wrote, or `hf://owner/name[@revision]`.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this package; its config holds interpolations; see also
-            `local_file`.
+        UserError: the file is missing, damaged, or not a checkpoint of this package; its config is not plain data, or has a
+            number out of its range; see also `local_file`.
     """
     checkpoint = load_checkpoint(local_file(path))
     stored = {name: value for name, value in checkpoint[KEY].items() if name != "format"}
     metadata = CheckpointMetadata(**{**stored, "class_names": tuple(stored["class_names"])})
-    check_no_interpolations(metadata.config, path)
-    _check_values(metadata, path)
     state_dict = {
         name.removeprefix(NETWORK_PREFIX): value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(NETWORK_PREFIX)
     }
     return metadata, state_dict
-
-
-def _check_values(metadata: CheckpointMetadata, path: str | Path) -> None:
-    """Check the numbers of a file that may come from anywhere before anything is built or allocated by them.
-
-    Raises:
-        UserError: one of them makes no sense.
-    """
-    chosen = metadata.localization
-    threshold, score_map = chosen.get("threshold", 0.0), chosen.get("score_map", "")
-    checks: dict[str, tuple[Any, bool]] = {
-        "crop": (metadata.crop, _is_number(metadata.crop, 1, LARGEST_CROP) and isinstance(metadata.crop, int)),
-        "class_names": (len(metadata.class_names), all(isinstance(name, str) for name in metadata.class_names)),
-        "threshold": (threshold, _is_number(threshold, 0, 1)),
-        "score_map": (score_map, isinstance(score_map, str)),
-    }
-    for key, (value, is_valid) in checks.items():
-        if not is_valid:
-            raise UserError(
-                f"checkpoint={path} is damaged: {key}={str(value)[:40]} makes no sense; train or evaluate again"
-            )
-
-
-def _is_number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def write_weights(path: Path, metadata: CheckpointMetadata, state_dict: dict[str, Tensor]) -> None:
@@ -133,16 +108,47 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint={path} was not written by spg_lightning; convert published weights with "
             "python -m spg_lightning.convert source=<file> layout=<layout> output=<file>.safetensors"
         )
-    if checkpoint[KEY]["format"] != FORMAT:
+    stored = checkpoint[KEY]
+    number = stored.get("format") if isinstance(stored, Mapping) else None
+    if number != FORMAT:
         raise UserError(
-            f"checkpoint={path} has format {checkpoint[KEY]['format']}, this version reads format {FORMAT}; train again, "
-            "or use the version of spg_lightning that wrote it"
+            f"checkpoint={path} has format {str(number)[:40]}, this version reads format {FORMAT}; train again, or use the "
+            "version of spg_lightning that wrote it"
         )
+    _check(checkpoint, f"checkpoint={path}")
     return dict(checkpoint)
+
+
+def _check(checkpoint: Mapping[str, Any], where: str) -> None:
+    """Check metadata and weights.
+
+    Raises:
+        UserError: an entry is missing, of another type, or out of its range.
+    """
+    stored: Mapping[str, Any] = checkpoint[KEY]
+    names = {entry.name for entry in fields(CheckpointMetadata)} | {"format"}
+    chosen, states = stored.get("localization"), stored.get("score_map_states", {})
+    if not set(stored) <= names or not isinstance(chosen, Mapping) or not isinstance(states, Mapping):
+        raise UserError(f"{where} is damaged: its description has other entries than {', '.join(sorted(names))}")
+    check_description({**chosen, **{key: stored.get(key) for key in ("crop", "class_names")}}, where)
+    check_config(stored.get("config"), where)
+    for tensors in (checkpoint["state_dict"], *states.values()):
+        if not isinstance(tensors, Mapping) or not all(map(_is_whole_tensor, tensors.values())):
+            raise UserError(f"{where} is damaged: a weight is not a tensor with a number of its own for each element")
+
+
+def _is_whole_tensor(value: Any) -> bool:
+    """Return whether the file holds a tensor in full: one number can pose as a billion, which a copy would allocate."""
+    is_dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    return is_dense and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _read(path: Path) -> Any:
     if path.suffix != ".safetensors":
+        # torch.save compresses nothing, so that memory is bounded by the size of the file
+        with ZipFile(path) as archive:
+            if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed")
         return load_torch_file(path)
     with safe_open(path, "pt") as file:
         stored = json.loads((file.metadata() or {}).get(KEY, "null"))

@@ -1,15 +1,17 @@
 """Rebuild the network, and the score maps, that a checkpoint describes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from spg_lightning.checkpoints.allowed_targets import check_allowed_targets
 from spg_lightning.checkpoints.metadata import CheckpointMetadata, read_checkpoint
-from spg_lightning.errors import UserError
+from spg_lightning.errors import UserError, first_line
 from spg_lightning.score_maps.context import ScoreMap
 from spg_lightning.score_maps.normalization import MinMax
 from spg_lightning.score_maps.registry import processed, resolve
@@ -17,6 +19,7 @@ from spg_lightning.score_maps.training_free import TrainingFreeMap
 from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.instantiate import instantiate_node
 
+OWN = "spg_lightning."
 PROCESSING = ("views", "normalize", "refine")  # config groups of what follows a score map, in the order of a map's name
 
 
@@ -31,17 +34,38 @@ def load_network(path: str | Path, trust: Sequence[str] = ()) -> tuple[SPGNetwor
         UserError: not a checkpoint of this package, or its config names a part that is not allowed.
     """
     metadata, state_dict = read_checkpoint(path)
-    node = OmegaConf.to_container(OmegaConf.create(metadata.config).method.network, resolve=True)
+    node = metadata.config.get("method", {}).get("network")
     check_allowed_targets(node, path, trust)
-    assert isinstance(node, dict)
-    if "weights" in node["stem"]:
-        node["stem"]["weights"] = "none"  # the checkpoint holds them
-    network = instantiate_node(node, num_classes=len(metadata.class_names))
-    try:
+    if not isinstance(node, Mapping) or not isinstance(stem := node.get("stem"), Mapping):
+        raise UserError(f"checkpoint={path} is damaged: its config describes no network; train again")
+    if "weights" in stem:
+        node = {**node, "stem": {**stem, "weights": "none"}}  # the checkpoint holds them
+    with _one_line(path):
+        if str(stem.get("_target_")).startswith(OWN):
+            with torch.device("meta"):  # allocates nothing: sizes that the weights do not have cost no memory
+                _check_shapes(instantiate_node(node, num_classes=len(metadata.class_names)), state_dict, path)
+        network = instantiate_node(node, num_classes=len(metadata.class_names))
+        _check_shapes(network, state_dict, path)
         network.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes") from error
     return network.eval(), metadata
+
+
+def _check_shapes(network: Any, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    if not isinstance(network, SPGNetwork) or {name: value.shape for name, value in network.state_dict().items()} != {
+        name: value.shape for name, value in state_dict.items()
+    }:
+        raise UserError(f"checkpoint={path}: its weights do not fit the network its config describes")
+
+
+@contextmanager
+def _one_line(path: str | Path) -> Iterator[None]:
+    """Turn whatever a part makes of a damaged config into one line."""
+    try:
+        yield
+    except UserError as error:
+        raise error if f"checkpoint={path}" in str(error) else UserError(f"checkpoint={path}: {error}") from error
+    except Exception as error:
+        raise UserError(f"checkpoint={path}: its config does not fit its parts ({first_line(error)})") from error
 
 
 def trained_score_maps(
@@ -54,7 +78,8 @@ def trained_score_maps(
     """
     nodes = (metadata.config.get("score_map") or {}).get("maps") or {}
     check_allowed_targets(nodes, path, trust)
-    return build_score_maps(nodes, metadata.score_map_states)
+    with _one_line(path):
+        return build_score_maps(nodes, metadata.score_map_states)
 
 
 def use_stem_of_checkpoint(cfg: DictConfig, metadata: CheckpointMetadata) -> None:

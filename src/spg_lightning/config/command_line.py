@@ -1,6 +1,7 @@
 """Run a command from the command line: a user's mistake is one line and exit code 1. Imports no torch."""
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -37,7 +38,7 @@ from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.garbage_collection import skip_collection_at_exit
 from spg_lightning.utils.output_dir_lock import output_dir_lock
-from spg_lightning.utils.signals import RunInterrupted
+from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
 from spg_lightning.utils.terminal import print_line
 from spg_lightning.utils.user_code import user_line
 
@@ -49,7 +50,10 @@ CONFIGS = "pkg://spg_lightning.conf"
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
     skip_collection_at_exit()
+    logging.raiseExceptions = False  # a full disk would show a traceback for each line of the log file
     register_help_resolver()
+    if is_job_of_a_sweep():
+        stop_with_parent()
     sys.argv[1:] = quote_existing_paths(sys.argv[1:])
     debug = "debug=true" in [arg.lower() for arg in sys.argv] or bool(os.environ.get("HYDRA_FULL_ERROR"))
     sweep = _exit_on_error(lambda: _prepare(command, sys.argv[1:], debug), debug)
@@ -203,6 +207,10 @@ def _as_user_error(error: BaseException) -> UserError | None:
         return found
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(explain_config_error(error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"{error.filename or 'output_dir'}: {error.strerror}; make room, then give the same command again"
+        )
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
         return UserError(
             f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and who may read and write it"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spg_lightning.config.device_slots import Slot
-from spg_lightning.utils.signals import SIGNALS
+from spg_lightning.utils.signals import SIGNALS, stop_with_parent
 
 REFRESH_S = 1.0
 HELD_SIGNALS = (*SIGNALS, signal.SIGHUP)
@@ -129,6 +129,7 @@ def _start(index: int, job: SlotJob, slot: Slot) -> tuple[Connection, _Worker]:
 
 
 def _work(job: SlotJob, slot: Slot, sender: Connection) -> None:
+    stop_with_parent()
     os.setpgrp()  # Ctrl-C in the terminal reaches this process from its parent alone, once
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with job.log.open("wb") as file:

@@ -4,13 +4,13 @@ import lzma
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 from spg_lightning.data.text_files import is_inside
 from spg_lightning.errors import UserError, first_line
+from spg_lightning.utils.temporary_folder import temporary_folder
 
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
 
@@ -20,39 +20,36 @@ def extract(archive: str | Path, root: Path) -> list[Path]:
 
     What the archive holds on top goes beside `root`, where it has a folder of `root`'s name (CUB_200_2011.tgz and a root
     data/CUB_200_2011) or where `root` is there already (segmentations.tgz); a lone folder of another name becomes `root`;
-    several things become its content. Everything is extracted under another name first and renamed at the end.
+    several things become its content. Everything is extracted under another name first and renamed at the end. What is there
+    in full already stays.
 
     Args:
         archive: the file.
         root: where the data set is to be.
 
     Raises:
-        UserError: it is not an archive or damaged, a member leaves the folder or exists already, or the disk is full.
+        UserError: it is not an archive or damaged, a member leaves the folder or exists with other content, or the disk is full.
     """
     path = Path(archive).expanduser()
     if not path.is_file():
         raise UserError(f"archive={archive} is not a file; give the archive as downloaded")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".extract-", dir=root.parent))
-    except OSError as error:
-        raise UserError(f"dataset.root={root}: {root.parent} cannot be written ({error.strerror})") from error
-    try:
-        if zipfile.is_zipfile(path):
-            _unzip(path, unfinished)
-        elif tarfile.is_tarfile(path):
-            _untar(path, unfinished)
-        else:
-            raise UserError(f"archive={archive} is not a .tar, .tgz or .zip, or it is damaged; download it again")
-        return _place(path, unfinished, root)
+        with temporary_folder(root.parent, "extract") as unfinished:
+            if zipfile.is_zipfile(path):
+                _unzip(path, unfinished)
+            elif tarfile.is_tarfile(path):
+                _untar(path, unfinished)
+            else:
+                raise UserError(f"archive={archive} is not a .tar, .tgz or .zip, or it is damaged; download it again")
+            return _place(path, unfinished, root)
     except BROKEN as error:
         raise UserError(f"archive={archive} is broken ({first_line(error)}); download it again") from error
     except OSError as error:
         raise UserError(
-            f"archive={archive} cannot be extracted ({error.strerror or first_line(error)}); nothing is left behind"
+            f"archive={archive} cannot be extracted to {root.parent} ({error.strerror or first_line(error)}); nothing is left "
+            "behind"
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _untar(path: Path, folder: Path) -> None:
@@ -97,10 +94,20 @@ def _place(archive: Path, unfinished: Path, root: Path) -> list[Path]:
     else:
         unfinished.chmod(0o755)
         moves = {unfinished: root}
-    if there := [target for target in moves.values() if target.exists()]:
+    if there := [target for source, target in moves.items() if target.exists() and not _holds(target, source)]:
         raise UserError(
             f"archive={archive}: {there[0]} is there already; leave archive= out to check it, or move it away"
         )
     for source, target in moves.items():
-        source.rename(target)
+        if not target.exists():
+            source.rename(target)
     return list(moves.values())
+
+
+def _holds(target: Path, source: Path) -> bool:
+    """Return whether a target has every file of a source, of the same size: an earlier call was interrupted after it."""
+    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    there = {path: target / path.relative_to(source) for path in files}
+    return bool(files) and all(
+        other.is_file() and other.stat().st_size == path.stat().st_size for path, other in there.items()
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spg_lightning.errors import UserError
+from spg_lightning.utils.limits import LARGEST_TEXT
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -15,8 +16,10 @@ def read_json(path: Path, expected: str) -> Any:
         expected: what it should hold, for the message.
 
     Raises:
-        UserError: not JSON, no text that UTF-8 can hold, or nested too deeply to parse.
+        UserError: larger than `LARGEST_TEXT`, not JSON, no text that UTF-8 can hold, or nested too deeply to parse.
     """
+    if path.stat().st_size > LARGEST_TEXT:
+        raise UserError(f"{path} has more than {LARGEST_TEXT} bytes; split it into several files")
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
         json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written or shown

@@ -7,6 +7,7 @@ import numpy as np
 
 from spg_lightning.data.records import drop_image_extension
 from spg_lightning.errors import UserError
+from spg_lightning.utils.limits import MOST_MAP_VALUES
 
 SHOWN = 3  # how many missing files an error names
 
@@ -48,11 +49,15 @@ def read_map(path: Path) -> np.ndarray:
         UserError: no readable array. Shape and values are checked where the map is scanned.
     """
     try:
-        score_map = np.load(path, allow_pickle=False)
+        # mapped first: NumPy refuses there, before it allocates, a shape that the file is too small for
+        score_map = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises many types for damaged files
         raise UserError(f"{path} is not a readable .npy array of numbers; write it again with numpy.save") from error
     if not isinstance(score_map, np.ndarray):
         raise UserError(f"{path} is an archive of arrays; save one array a file with numpy.save")
+    if score_map.size > MOST_MAP_VALUES:
+        raise UserError(f"{path} has the shape {score_map.shape}; a score map has at most {MOST_MAP_VALUES} values")
+    score_map = np.array(score_map)
     if not np.issubdtype(score_map.dtype, np.floating):
         return score_map
     # converts all precisions and byte orders but the two common ones

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spg_lightning.errors import UserError
+from spg_lightning.localization.description_checks import check_description
 
 KEY = "spg_lightning"
 FORMAT = 1  # raised when inputs, outputs or this description change
@@ -61,7 +62,10 @@ class ModelDescription:
             stored = json.loads(text)
             number = stored.pop("format")
             if number == FORMAT:
+                check_description(stored, str(path))
                 return cls(**{**stored, "class_names": tuple(stored["class_names"])})
+        except UserError:
+            raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path}: its description is damaged; export the checkpoint again") from error
         raise UserError(

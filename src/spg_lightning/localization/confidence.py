@@ -1,6 +1,6 @@
 """The confidence of a box, and of an object being there at all: two logistic regressions, fitted on val."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -119,17 +119,25 @@ class Confidence:
 
     @classmethod
     def from_plain(cls, stored: Mapping[str, Any] | None) -> "Confidence":
-        """Return what `as_plain` gave; without it a confidence that predicts None."""
-        if not stored:
+        """Return what `as_plain` gave; without it a confidence that predicts None.
+
+        Raises:
+            KeyError, TypeError, ValueError: `as_plain` did not give it.
+        """
+        if stored is None or stored == {}:
             return cls()
         parts = {key: _logistic(stored.get(key)) for key in ("box", "presence")}
-        return cls(**{**stored, **parts})
+        above = float(stored.get("present_above", 0.0))
+        return cls(**{**stored, **parts, "present_above": above})
 
 
 def _logistic(stored: Mapping[str, Any] | None) -> Logistic | None:
     if stored is None:
         return None
-    lists: dict[str, Sequence[float]] = {key: stored[key] for key in ("mean", "scale", "weights")}
-    return Logistic(
-        bias=float(stored["bias"]), **{key: tuple(float(v) for v in values) for key, values in lists.items()}
-    )
+    lists = {key: tuple(float(v) for v in stored[key]) for key in ("mean", "scale", "weights")}
+    found = Logistic(bias=float(stored["bias"]), **lists)
+    if not len(found.mean) == len(found.scale) == len(found.weights):
+        raise ValueError("mean, scale and weights differ in length")
+    if not np.isfinite([*found.mean, *found.scale, *found.weights, found.bias]).all():
+        raise ValueError("numbers that are not finite")
+    return found

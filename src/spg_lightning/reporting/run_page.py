@@ -26,6 +26,7 @@ from spg_lightning.reporting.gallery import short_name
 from spg_lightning.reporting.plots import as_svg, plot_evaluation, plot_panels, save_png
 from spg_lightning.reporting.samples import evenly_spaced_indices
 from spg_lightning.reporting.tables import print_evaluation, result_table, write_score_map_table
+from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.provenance import write_json
 
 log = logging.getLogger(__name__)
@@ -75,13 +76,15 @@ def write_evaluation(
     page = _render_page(path, evaluation, provenance, title, shown)
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sibling(path, "provenance.json").unlink(missing_ok=True)  # an earlier evaluation's would mark this one as finished
     if evaluation.images:
         _write_images(_sibling(path, "images.csv"), [*evaluation.images, *evaluation.more_images])
     _write_curves(_sibling(path, "curves.csv"), evaluation)
     write_score_map_table(_sibling(path, "score_maps.csv"), evaluation)
     if (figure := plot_evaluation(evaluation)) is not None:
         save_png(figure, _sibling(path, "curves.png"))
-    _sibling(path, "report.html").write_text(page, encoding="utf-8")
+    with atomically(_sibling(path, "report.html"), "w", encoding="utf-8") as file:
+        file.write(page)
     write_json(path, evaluation.metrics)
     write_json(_sibling(path, "provenance.json"), provenance)  # last: it marks a finished run
     print_evaluation(evaluation, title)

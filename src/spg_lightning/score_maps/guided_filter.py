@@ -21,9 +21,9 @@ class GuidedFilter(Refinement):
 
     def __init__(self, radius: int, epsilon: float, side: int) -> None:
         super().__init__(side)
-        if radius < 1 or epsilon <= 0:
+        if not 1 <= radius <= side or epsilon <= 0:
             raise UserError(
-                f"refine.guided_filter: radius={radius}, epsilon={epsilon:g}; choose a radius of 1 or more and an epsilon above 0"
+                f"refine.guided_filter: radius={radius}, epsilon={epsilon:g}; choose a radius of 1 to side={side} and an epsilon above 0"
             )
         self.radius, self.epsilon = radius, epsilon
 

@@ -14,6 +14,7 @@ DIRECTIONS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 # Deviation: the authors' code has 1e-8. In a sky of one colour the standard deviation is of rounding alone (3e-8), so that the
 # weights, and a mask, would differ from one CPU to the next; the faintest real gradient has 1e-4.
 EPSILON = 1e-6
+MOST_ITERATIONS = 1000  # far beyond where a map stops to change
 
 
 class PAMR(Refinement):
@@ -38,10 +39,15 @@ class PAMR(Refinement):
 
     def __init__(self, iterations: int, dilations: Sequence[int], scale: float, side: int) -> None:
         super().__init__(side)
-        if iterations < 1 or not dilations or min(dilations) < 1 or scale <= 0:
+        if (
+            not 1 <= iterations <= MOST_ITERATIONS
+            or scale <= 0
+            or not dilations
+            or not 1 <= min(dilations) <= max(dilations) <= side
+        ):
             raise UserError(
-                f"refine.pamr: iterations={iterations}, dilations={list(dilations)}, scale={scale:g}; choose 1 or more "
-                "iterations, dilations of 1 or more, and a scale above 0"
+                f"refine.pamr: iterations={iterations}, dilations={list(dilations)}, scale={scale:g}; choose 1 to "
+                f"{MOST_ITERATIONS} iterations, dilations of 1 to side={side}, and a scale above 0"
             )
         self.iterations, self.dilations, self.scale = iterations, tuple(dilations), scale
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from spg_lightning.errors import UserError
 from spg_lightning.spg.maps import Map, min_max
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 RADIUS = 2  # cells of the frame: the window of the linear relation
 SMOOTHNESS = 1e-3  # epsilon of the linear relation, for colours in [0, 1]
@@ -23,12 +24,12 @@ class Refinement:
         side: longer side of the frame in pixels.
 
     Raises:
-        UserError: a frame that is too small.
+        UserError: a frame that is too small or too large.
     """
 
     def __init__(self, side: int) -> None:
-        if side < 8:
-            raise UserError(f"refine: side={side}; choose a frame of 8 pixels or more")
+        if not 8 <= side <= LARGEST_SIDE:
+            raise UserError(f"refine: side={side}; choose a frame of 8 to {LARGEST_SIDE} pixels")
         self.side = side
 
     def prepare(self, rgb: Float[Tensor, "B 3 H W"]) -> Any:

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from spg_lightning.errors import UserError
 from spg_lightning.score_maps.context import ScoreMap, ScoreMapContext
 from spg_lightning.score_maps.mean import Mean
 from spg_lightning.spg.maps import Map
 from spg_lightning.stems.pretrained import PretrainedClassifier, resize
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 
 class TrainingFreeMap(ScoreMap):
@@ -18,12 +20,17 @@ class TrainingFreeMap(ScoreMap):
     Args:
         classifier: the backbone.
         side: of the square that images are resized to before it, in pixels.
+
+    Raises:
+        UserError: a side out of its range.
     """
 
     per_class = False
     uses_network = False
 
     def __init__(self, classifier: PretrainedClassifier, side: int) -> None:
+        if not 32 <= side <= LARGEST_SIDE:
+            raise UserError(f"score_map: side={side}; choose 32 to {LARGEST_SIDE} pixels")
         self.classifier, self.side = classifier, side
 
     def __call__(self, context: ScoreMapContext, classes: Int[Tensor, " B"]) -> Map:

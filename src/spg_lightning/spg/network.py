@@ -68,6 +68,10 @@ class SPGNetwork(nn.Module):
             raise UserError(
                 f"b2_input={b2_input}: choose a2_penultimate (the public implementations) or a2 (the paper's text)"
             )
+        if len(stem.mean) != 3 or len(stem.std) != 3 or min(stem.std) <= 0:
+            raise UserError(
+                f"stem.network: mean={list(stem.mean)}, std={list(stem.std)}; give three numbers each, std above 0"
+            )
         self.stem, self.b2_input = stem, b2_input
         widths = stem.channels
         self.dropout = nn.Dropout(dropout)

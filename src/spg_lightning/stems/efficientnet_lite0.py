@@ -32,7 +32,7 @@ class EfficientNetLite0Stem(Stem):
         mean, std: 0.5 for the shipped weights.
 
     Raises:
-        UserError: an unsupported `map_size` or stage, or weights that do not fit.
+        UserError: an unsupported `map_size`, stage or dilation, or weights that do not fit.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class EfficientNetLite0Stem(Stem):
                 f"stem.network.a1_stage={a1_stage}, stem.network.a2_stage={a2_stage}: with stem.map_size={map_size} A1 ends "
                 f"at stage {first} or later, and A2 at a later one, at most 7"
             )
+        if max_dilation < 1:
+            raise UserError(f"stem.network.max_dilation={max_dilation}: choose 1 or more")
         self.mean, self.std = mean, std
         backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False, output_stride=OUTPUT_STRIDES[map_size])
         if weights != "none":

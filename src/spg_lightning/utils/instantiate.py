@@ -20,10 +20,10 @@ def instantiate_node(node: Any, **kwargs: Any) -> Any:
         UserError: an argument is of another type than the constructor's signature says, or the constructor refused it; names
             the key, and the line of the user's own code, if it was there.
     """
-    if OmegaConf.is_dict(node):
-        plain = OmegaConf.to_container(node, resolve=True)
-        assert isinstance(plain, dict)
-        check_types({key: value for key, value in plain.items() if key not in kwargs}, node._get_full_key(None))
+    key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if isinstance(plain, dict):
+        check_types({name: value for name, value in plain.items() if name not in kwargs}, key)
     try:
         return instantiate(node, _convert_="all", **kwargs)
     except InstantiationException as error:

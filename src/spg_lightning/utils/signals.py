@@ -1,12 +1,26 @@
 """Signals that stop a run: it finishes its step, saves, and prints how to resume. Imports no torch."""
 
+import ctypes
 import signal
+import sys
 import threading
 import time
 from types import FrameType, TracebackType
 
 # Ctrl-C; preemption and scancel; `sbatch --signal=USR1@120` and submitit (USR2) ahead of the time limit
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+
+
+def stop_with_parent() -> None:
+    """Let Linux send SIGTERM to this process when its parent dies.
+
+    A job that outlives its killed sweep would go on, and the repeated sweep would find its folder locked.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class RunInterrupted(BaseException):

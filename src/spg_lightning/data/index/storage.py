@@ -3,10 +3,10 @@
 The folder is written under a temporary name and renamed when complete, so that a partial index is never read.
 """
 
+import errno
 import json
 import os
-import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy as np
 from spg_lightning.data.packed_strings import PackedStringLists, PackedStrings
 from spg_lightning.data.records import Records, Splits
 from spg_lightning.errors import UserError
+from spg_lightning.utils.temporary_folder import temporary_folder
 
 COLUMNS = ("labels", "sizes", "boxes", "box_offsets")
 ATTRIBUTES = ("class_names", "mask_above", "apply_exif_orientation")
 SPLITS = ("train", "val", "test")
 HEADER = "splits.json"
+ATTEMPTS = 10  # to be faster than other processes that write the same index
 
 
 def save_index(folder: Path, splits: Splits) -> None:
@@ -28,29 +30,42 @@ def save_index(folder: Path, splits: Splits) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".index-"))
     try:
-        header = {}
-        for split in SPLITS:
-            records: Records | None = getattr(splits, split)
-            if records is None:
-                continue
-            header[split] = {name: getattr(records, name) for name in ATTRIBUTES} | {
-                "root": str(records.root.absolute())
-            }
-            for column, array in _arrays(records).items():
-                np.save(temporary / f"{split}.{column}.npy", array)
-        (temporary / HEADER).write_text(json.dumps(header))
-        for path in temporary.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())  # the new name must not stand for bytes that never reached the disk
-        temporary.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        with temporary_folder(folder.parent, "index") as unfinished:
+            new = unfinished / "new"
+            new.mkdir()
+            _write(new, splits)
+            _replace(folder, new, unfinished)
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror}); nothing was changed") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, splits: Splits) -> None:
+    header = {}
+    for split in SPLITS:
+        records: Records | None = getattr(splits, split)
+        if records is None:
+            continue
+        header[split] = {name: getattr(records, name) for name in ATTRIBUTES} | {"root": str(records.root.absolute())}
+        for column, array in _arrays(records).items():
+            np.save(folder / f"{split}.{column}.npy", array)
+    (folder / HEADER).write_text(json.dumps(header))
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # the new name must not stand for bytes that never reached the disk
+
+
+def _replace(folder: Path, new: Path, unfinished: Path) -> None:
+    """Rename the new folder over an existing one, which other processes may do at the same time."""
+    for attempt in range(ATTEMPTS):
+        with suppress(FileNotFoundError):
+            folder.rename(unfinished / f"previous-{attempt}")
+        try:
+            new.rename(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == ATTEMPTS - 1:
+                raise
 
 
 def load_index(folder: Path) -> Splits | None:

@@ -56,7 +56,8 @@ def _annotation(words: list[str], index: int, where: str, images: FolderImages, 
 
 def _number_of_classes(path: Path) -> int:
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # the loader that knows texts alone: merging keys could grow without bounds
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
         return len(content["names"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, RecursionError):
         raise UserError(f"{path} does not list the classes under names:; correct it") from None

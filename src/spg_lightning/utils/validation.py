@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.errors import UserError
+from spg_lightning.utils.limits import LARGEST_SIDE
 
 
 def _is_whole(value: Any) -> bool:
@@ -37,6 +38,10 @@ NOT_NEGATIVE: Rule = (lambda value: _is_number(value) and 0 <= value < math.inf,
 BATCHES: Rule = (
     lambda value: _is_number(value) and value > 0 and (_is_whole(value) or value <= 1),
     "choose a whole number, 1 or more, or a fraction above 0 and up to 1.0",
+)
+SIDE: Rule = (
+    lambda value: _is_whole(value) and 1 <= value <= LARGEST_SIDE,
+    f"choose a whole number, 1 or more and at most {LARGEST_SIDE}",
 )
 LENGTH = _one_of_or((-1, None), POSITIVE)
 
@@ -102,8 +107,8 @@ RULES: dict[str, Rule] = {
     "seed": (lambda value: _is_whole(value) and 0 <= value < 2**32, "choose a whole number from 0 to 4294967295"),
     "dataset.batch_size": POSITIVE,
     "dataset.max_epochs": POSITIVE,
-    "dataset.resize": POSITIVE,
-    "dataset.crop": POSITIVE,
+    "dataset.resize": SIDE,
+    "dataset.crop": SIDE,
     "dataset.lr": NOT_NEGATIVE,
     "dataset.new_layers_lr_factor": NOT_NEGATIVE,
     "data.eval_batch_size": POSITIVE,
@@ -122,8 +127,8 @@ RULES: dict[str, Rule] = {
     **{f"loss.weights.{term}": NOT_NEGATIVE for term in ("cls", "b2", "b1", "c")},
     "seeds.high": FRACTION,
     "seeds.low": FRACTION,
-    "training_free.side": POSITIVE,
-    "training_free.image_side": POSITIVE,
+    "training_free.side": SIDE,
+    "training_free.image_side": SIDE,
     "training_free.threshold": FRACTION,
     "min_train_steps": COUNT,
     "trainer.max_epochs": LENGTH,
@@ -146,7 +151,7 @@ RULES: dict[str, Rule] = {
     "num_workers": _one_of_or(("auto",), COUNT),
     "num_thresholds": POSITIVE,
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
-    "map_size": _one_of_or(("own",), POSITIVE),
+    "map_size": _one_of_or(("own",), SIDE),
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
     "max_side": _one_of_or((None,), POSITIVE),
@@ -154,8 +159,8 @@ RULES: dict[str, Rule] = {
     "min_presence": _one_of_or((None,), FRACTION),
     "threshold": _one_of_or((None,), FRACTION),
     "photos": COUNT,
-    "crop": POSITIVE,
-    "resize": POSITIVE,
+    "crop": SIDE,
+    "resize": SIDE,
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from spg_lightning import UserError, compose
-from spg_lightning.config.validation import RULES, check_ranges
+from spg_lightning.utils.validation import RULES, check_ranges
 
 NEEDED = {
     "train": [], "evaluate": [], "report": ["runs=x"], "prepare": [],
