@@ -68,28 +68,6 @@ def test_any_split_gives_identical_states():
         assert torch.equal(getattr(whole, name), sum(getattr(rank, name) for rank in ranks))
 
 
-def test_processes_and_merged_metrics_add_up(monkeypatch):
-    data = images(23)
-    whole, one, other = counted([data]), counted([sliced(data, 0, 7)]), counted([sliced(data, 7, 23)])
-
-    def gather(found, own):
-        found[:] = [own, [other.hits, other.pixel_hist, other.saliency, other.counts]]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(torch.distributed, "is_initialized", lambda: True)
-        patched.setattr(torch.distributed, "get_world_size", lambda: 2)
-        patched.setattr(torch.distributed, "all_gather_object", gather)
-        of_both = one.compute()
-    assert one.compute().num_images == 7, "a process keeps its own counts"
-    one.merge_state(other)
-    for found in (of_both, one.compute()):
-        assert np.array_equal(found.hits, whole.compute().hits)
-        assert np.array_equal(found.pixel_hist, whole.compute().pixel_hist)
-        assert (found.num_images, found.num_boxed, found.top1, found.top5) == tuple(whole.counts[[0, 1, 4, 5]].tolist())
-    one.reset()
-    assert one.compute().num_images == 0
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_order_flips_and_transposition_change_nothing(seed):
     """Of the curves those of any contour: of two largest ones of the same size, the first in reading order counts."""

@@ -1,4 +1,4 @@
-"""Localization and classification metrics as one metric whose states are integer sums.
+"""Localization and classification metrics as one torchmetrics metric whose states are integer sums.
 
 Sums of integers do not depend on order: any split of the images over batches and processes gives identical numbers.
 """
@@ -6,11 +6,13 @@ Sums of integers do not depend on order: any split of the images over batches an
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int8
-from torch import Tensor, nn
+from torch import Tensor
+from torchmetrics import Metric
 
 from spg_lightning.localization.pixel_metrics import (
     histogram_edges,
@@ -25,14 +27,13 @@ IOUS = (30, 50, 70)
 # rows of `hits`: the first three take the largest contour at IoU 0.5, the others any contour (MaxBoxAccV2)
 CURVES = ("gt_known", "loc_top1", "loc_top5", "iou30", "iou50", "iou70")
 
-STATES = ("hits", "pixel_hist", "saliency", "counts")  # of the metric: integer tensors
 SALIENCY_UNIT = 1e-9  # fractions are summed as integers
 SALIENCY = {"pointing_game": pointing_game, "energy_in_box": energy_in_box}
 
 Masks = Int8[Tensor, "*B Y X"] | Bool[Tensor, "*B Y X"]
 
 
-@dataclass(frozen=True)
+@dataclass  # torchmetrics does not accept frozen dataclasses
 class LocalizationCounts:
     """Counts of an evaluation.
 
@@ -92,11 +93,8 @@ def _middle_of_best(row: np.ndarray) -> int:
     return int(longest[len(longest) // 2])
 
 
-class LocalizationMetric(nn.Module):
+class LocalizationMetric(Metric):
     """Counts, over images and at all thresholds, where a score map's boxes meet the ground truth.
-
-    `update`, `compute`, `reset` and `merge_state` are those of torchmetrics. It is not imported: that takes longer than
-    importing torch. The states stay on the host, where the images are counted.
 
     Args:
         num_thresholds: how finely thresholds are spaced; the benchmark's default is 1000.
@@ -105,12 +103,22 @@ class LocalizationMetric(nn.Module):
         scans: if `keep_scans`, every image's scan in the order of the updates, in this process: for results by image.
     """
 
-    def __init__(self, num_thresholds: int, keep_scans: bool = False) -> None:
-        super().__init__()
+    full_state_update = False
+
+    def __init__(self, num_thresholds: int, keep_scans: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.thresholds = default_thresholds(num_thresholds)
         self.edges = histogram_edges(self.thresholds)
-        self.keep_scans = keep_scans
-        self.reset()
+        self.keep_scans, self.scans = keep_scans, list[ThresholdScan]()
+        zeros = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
+        self.hits: Tensor
+        self.pixel_hist: Tensor
+        self.saliency: Tensor
+        self.counts: Tensor  # images, with boxes, with a predicted class, with five, correct in the first, correct in the first five
+        self.add_state("hits", zeros, dist_reduce_fx="sum")
+        self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("saliency", torch.zeros(len(SALIENCY), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -158,10 +166,10 @@ class LocalizationMetric(nn.Module):
         num_boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
         counts = [len(maps), num_boxed, *(len(maps) * (flags is not None) for flags in correct)]
         counts += [0 if flags is None else int(flags.sum()) for flags in correct]
-        self.hits += torch.from_numpy(hits)
-        self.pixel_hist += torch.from_numpy(pixels)
-        self.saliency += torch.from_numpy(saliency)
-        self.counts += torch.tensor(counts)
+        self.hits += torch.from_numpy(hits).to(self.device)
+        self.pixel_hist += torch.from_numpy(pixels).to(self.device)
+        self.saliency += torch.from_numpy(saliency).to(self.device)
+        self.counts += torch.tensor(counts, device=self.device)
 
     def _histogram(
         self, score_map: np.ndarray, masks: Masks | Sequence[Masks] | None, i: int
@@ -178,35 +186,16 @@ class LocalizationMetric(nn.Module):
 
     def reset(self) -> None:
         """Forget all counts and scans."""
-        self.hits = torch.zeros(len(CURVES), len(self.thresholds), dtype=torch.int64)
-        self.pixel_hist = torch.zeros(2, len(self.edges) - 1, dtype=torch.int64)
-        self.saliency = torch.zeros(len(SALIENCY), dtype=torch.int64)
-        # images, with boxes, with a predicted class, with five, correct in the first, correct in the first five
-        self.counts = torch.zeros(6, dtype=torch.int64)
-        self.scans: list[ThresholdScan] = []
-
-    def merge_state(self, other: "LocalizationMetric") -> None:
-        """Add another metric's counts; its scans stay its own."""
-        for name in STATES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        super().reset()
+        self.scans = []
 
     def compute(self) -> LocalizationCounts:
-        """Return the counts of all processes. Each process keeps its own, and adds to them."""
-        states = _sum_over_processes([getattr(self, name) for name in STATES])
-        hits, pixels, saliency, counts = (state.numpy() for state in states)
-        images, boxed, classified, ranked, top1, top5 = counts.tolist()
+        """Return the counts of all processes."""
+        images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
+        hits, pixels, saliency = (state.cpu().numpy() for state in (self.hits, self.pixel_hist, self.saliency))
         return LocalizationCounts(
             self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels, saliency
         )
-
-
-def _sum_over_processes(states: list[Tensor]) -> list[Tensor]:
-    """Return the sums of the processes' states, in new tensors."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return [state.clone() for state in states]
-    gathered: list[list[Tensor]] = [[]] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, states)  # objects: NCCL does not take tensors of the host
-    return [torch.stack(of_processes).sum(0) for of_processes in zip(*gathered, strict=True)]
 
 
 def _scan(score_map: np.ndarray, boxes: Int[np.ndarray, "_ 4"] | None, name: str) -> ThresholdScan | None:
