@@ -36,7 +36,6 @@ from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, 
 from spg_lightning.config.variant import set_variant
 from spg_lightning.errors import UserError, find_user_error, first_line
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
-from spg_lightning.utils.garbage_collection import skip_collection_at_exit
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
 from spg_lightning.utils.terminal import print_line
@@ -49,7 +48,6 @@ CONFIGS = "pkg://spg_lightning.conf"
 
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
-    skip_collection_at_exit()
     logging.raiseExceptions = False  # a full disk would show a traceback for each line of the log file
     register_help_resolver()
     if is_job_of_a_sweep():
