@@ -48,6 +48,6 @@ def test_epochs_are_counted_once_and_from_one(monkeypatch, capsys, caplog, tmp_p
     assert "Epoch" not in shown
     assert "0.00" not in shown
     assert shown.endswith("\x1b[2K"), "the bar stays"
-    assert [record.message.split(":")[0] for record in caplog.records if "epoch" in record.message] == [
+    assert [record.message.split(":")[0] for record in caplog.records if record.message.startswith("epoch")] == [
         "epoch 1 of 2, step 2", "epoch 2 of 2, step 4",
     ]  # fmt: skip
