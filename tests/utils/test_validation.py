@@ -57,7 +57,7 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("train", "checkpoint_every_steps=0", "1 or more, or auto"),
         ("predict", "batch_size=[1,abc]", "1 or more"),
         ("predict", "top_k=[]", "1 or more"),
-        ("predict", "page_maps=0", "a list of names, such as .*, or auto, null"),
+        ("predict", "page_maps=0", "a list of names, .*, or auto, null"),
         ("evaluate", "maps=0.5", "choose a path; one that reads as a number begins with"),
         ("report", "runs=2020", "choose a path"),
         ("predict", "trust=0.5", "a list of names"),

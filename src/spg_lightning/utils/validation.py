@@ -55,7 +55,7 @@ def _each(rule: Rule) -> Rule:
 
 NAMES: Rule = (
     lambda value: OmegaConf.is_list(value) and all(isinstance(entry, str) for entry in value),
-    "choose a list of names, such as [birdwatch]",
+    "choose a list of names, [a,b]",
 )
 
 PATH: Rule = (lambda value: isinstance(value, str), "choose a path; one that reads as a number begins with ./")
