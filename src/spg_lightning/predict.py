@@ -154,6 +154,10 @@ def _localizer(cfg: DictConfig) -> Localizer:
     else:
         localizer = build_localizer(cfg)
         localizer.network.to(device_of(str(cfg.accelerator)))
+        if cfg.page:  # also where all images are finished: the page offers them
+            from spg_lightning.predicting.page_maps import page_score_maps
+
+            localizer.score_maps |= page_score_maps(localizer, cfg.page_maps)
     if cfg.min_presence is not None:
         localizer.confidence = replace(localizer.confidence, present_above=float(cfg.min_presence))
     return localizer
@@ -182,11 +186,9 @@ def _run(
     photo_side = cfg.max_side if cfg.overlays != "none" else 0
     if cfg.page:
         from spg_lightning.predicting.page import PHOTO_SIDE
-        from spg_lightning.predicting.page_maps import PhotoWriter, page_score_maps
+        from spg_lightning.predicting.page_maps import PhotoWriter
 
         photo_side = None if photo_side is None else max(photo_side, PHOTO_SIDE)
-        if not _is_exported(cfg):
-            localizer.score_maps |= page_score_maps(localizer, cfg.page_maps)
     assert localizer.crop is not None
     paths = inputs.paths
     frames = ImageFrames(

@@ -70,21 +70,24 @@ def test_any_split_gives_identical_states():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_order_and_transposition_change_nothing(seed):
-    """Of the curves those of any contour: of two largest ones of the same size, the first in reading order counts. A flip may
-    change all of them: the benchmark's boxes end one pixel after the contour."""
+    """Transposition leaves the curves of any contour: of two largest ones the first in reading order counts.
+
+    A flip would change them: the benchmark's boxes end one pixel further right and down, where there is one.
+    """
     _, corners, top1, top5, masks = images(9, seed)
     rng = np.random.default_rng(seed)
     maps, boxes = torch.from_numpy(rng.random((9, 24, 24)).astype(np.float32)), np.stack(corners)
-    own, order = counted([(maps, list(boxes), top1, top5, masks)]), rng.permutation(9)
+    order = rng.permutation(9)
+    own = counted([(maps, list(boxes), top1, top5, masks)])
     shuffled = counted([(maps[order], list(boxes[order]), top1[order], top5[order], masks[order])])
-    turned = counted([(maps.mT.contiguous(), list(boxes[..., [1, 0, 3, 2]]), top1, top5, masks.mT.contiguous())])
     for name in ("hits", "pixel_hist", "saliency", "counts"):
         assert torch.equal(getattr(own, name), getattr(shuffled, name))
+    other = counted([(maps.mT.contiguous(), list(boxes[..., [1, 0, 3, 2]]), top1, top5, masks.mT.contiguous())])
     of_any = [k for k, curve in enumerate(CURVES) if curve.startswith("iou")]
-    assert torch.equal(own.hits[of_any], turned.hits[of_any])
+    assert torch.equal(own.hits[of_any], other.hits[of_any])
     for name in ("pixel_hist", "counts"):
-        assert torch.equal(getattr(own, name), getattr(turned, name))
-    assert (own.saliency - turned.saliency).abs().max() <= 9  # sums of floats in another order, rounded to 1e-9
+        assert torch.equal(getattr(own, name), getattr(other, name))
+    assert (own.saliency - other.saliency).abs().max() <= 9  # sums of floats in another order, rounded to 1e-9
 
 
 def test_the_threshold_of_val_is_applied_to_test():

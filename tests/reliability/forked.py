@@ -82,6 +82,7 @@ def command_in(folder: Path, command: str, words: list[str]) -> Callable[[], int
 
     def act() -> int:
         os.chdir(folder)
+        os.environ["SPG_LIGHTNING_CACHE"] = f"{folder}.cache"
         sweep_job.subprocess = type(
             "", (), {"Popen": ForkedJob, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
         )  # type: ignore[assignment]

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import random
+import re
 import shutil
 import sys
 import tarfile
@@ -86,7 +87,7 @@ def results(folder: Path) -> dict[str, str]:
     """Return what a finished command has left: a hash of each file's content, without times of day."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+        name = re.sub(r"index-[0-9a-f]+-[0-9a-f]+", "index", path.relative_to(folder).as_posix())  # named after its folder
         if path.is_file() and not name.startswith("log/") and path.suffix != ".log" and "/.hydra/" not in f"/{name}":
             found[name] = hashlib.sha256(_content(path, folder)).hexdigest()
     return found
@@ -99,12 +100,16 @@ def _content(path: Path, folder: Path) -> bytes:
     if path.suffix == ".ckpt":
         weights = read_checkpoint(path)[1]
         return b"".join(name.encode() + value.numpy().tobytes() for name, value in weights.items())
+    if path.name == "index.json":  # of shards
+        return json.dumps(json.loads(path.read_text()) | {"updated_at": ""}).encode()
     if path.name == "metrics.csv":
         rows = list(csv.DictReader(path.open()))
         return json.dumps([{k: v for k, v in row.items() if v and k not in TIMES} for row in rows]).encode()
     if path.name == "provenance.json":
         return json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES_OF_DAY}).encode()
     text = path.read_bytes().replace(str(folder).encode(), b"")
+    if path.name == "config.yaml":
+        return re.sub(rb"^resume: .*$", b"", text, flags=re.MULTILINE)  # a repeated sweep sets it
     if path.suffix in (".html", ".svg"):
         return b""  # times of day, random ids
     if path.name in ("sweep.csv",) or path.parent.name == ".jobs":

@@ -49,13 +49,12 @@ def test_no_page_runs_a_name(pages, browser, page):
     tab.on("dialog", lambda dialog: errors.append(dialog.message) or dialog.accept())
     tab.goto(pages[page].as_uri())
     tab.wait_for_timeout(500)
-    here = tab.url
+    here, shown = tab.url, tab.locator("body").inner_text()
     for k in range(tab.locator(CLICKED).count()):
         tab.evaluate("([what, k]) => document.querySelectorAll(what)[k]?.click()", [CLICKED, k])
         tab.wait_for_timeout(30)
         if tab.url != here:  # the link to a run's own page
             tab.goto(here)
-    shown = tab.locator("body").inner_text()
     assert "onerror=window.ran=1" in shown.replace("\n", "")
     assert tab.evaluate("[window.ran === undefined, document.querySelectorAll('img[src=x]').length]") == [True, 0]
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:")) or url.endswith("/x")] == []
