@@ -87,7 +87,9 @@ def results(folder: Path) -> dict[str, str]:
     """Return what a finished command has left: a hash of each file's content, without times of day."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = re.sub(r"index-[0-9a-f]+-[0-9a-f]+", "index", path.relative_to(folder).as_posix())  # named after its folder
+        name = re.sub(
+            r"index-[0-9a-f]+-[0-9a-f]+", "index", path.relative_to(folder).as_posix()
+        )  # named after its folder
         if path.is_file() and not name.startswith("log/") and path.suffix != ".log" and "/.hydra/" not in f"/{name}":
             found[name] = hashlib.sha256(_content(path, folder)).hexdigest()
     return found
