@@ -71,11 +71,10 @@ def cli(monkeypatch, capfd, tmp_path):
     yield call
     from spg_lightning.utils.terminal import TerminalHandler
 
-    # Hydra's handler writes to this test's captured output, which is closed when the next test logs
-    for handler in [
-        handler for handler in logging.root.handlers if type(handler) in (logging.StreamHandler, TerminalHandler)
-    ]:
-        logging.root.removeHandler(handler)
+    # Hydra's handlers write to this test's captured output and folder, which are gone when the next test logs
+    for handler in logging.root.handlers[:]:
+        if type(handler) in (logging.StreamHandler, logging.FileHandler, TerminalHandler):
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ OVERRIDES = {
     "an interpolation of itself": (["seed=${seed}"], ["seed=${seed}", "ecursi"]),
     "a number for a group": (["normalize=0"], ["normalize=0 does not exist", "minmax"]),
     "a number for a part": (["data.reader=0.5"], ["data.reader=0.5: choose a node with _target_"]),
-    "a word for a number": (["stem.network.a2_level=low"], ["a2_level", "choose a whole number or null"]),
+    "a word for a number": (["stem.network.a2_stage=low"], ["a2_stage", "choose a whole number"]),
     "which weights": (["eval_checkpoint=newest"], ["eval_checkpoint=newest", "last or best"]),
 }
 
