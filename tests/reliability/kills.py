@@ -25,7 +25,7 @@ from tests.reliability.forked import command_in, finish, fork, import_everything
 from tests.trees import write_cub
 
 Words = Callable[[Path, Path], list[str]]  # (inputs, output folder) -> words of the command line
-TIMES_OF_DAY = {"started", "wall_seconds", "fit_seconds", "command", "resumed_after_steps"}
+TIMES_OF_DAY = {"commit", "started", "wall_seconds", "fit_seconds", "command", "resumed_after_steps"}
 AGAIN = 0.5  # probability that the repeated command is killed, too
 
 
@@ -87,7 +87,9 @@ def results(folder: Path) -> dict[str, str]:
     """Return what a finished command has left: a hash of each file's content, without times of day."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        name = re.sub(r"index-[0-9a-f]+-[0-9a-f]+", "index", path.relative_to(folder).as_posix())  # named after its folder
+        name = re.sub(
+            r"index-[0-9a-f]+-[0-9a-f]+", "index", path.relative_to(folder).as_posix()
+        )  # named after its folder
         if path.is_file() and not name.startswith("log/") and path.suffix != ".log" and "/.hydra/" not in f"/{name}":
             found[name] = hashlib.sha256(_content(path, folder)).hexdigest()
     return found

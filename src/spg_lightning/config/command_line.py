@@ -205,7 +205,9 @@ def _as_user_error(error: BaseException) -> UserError | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(explain_config_error(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{error.filename or 'output_dir'}: {error.strerror}; make room, then give the same command again")
+        return UserError(
+            f"{error.filename or 'output_dir'}: {error.strerror}; make room, then give the same command again"
+        )
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
         return UserError(
             f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and who may read and write it"
