@@ -25,7 +25,7 @@ from tests.reliability.forked import command_in, finish, fork, import_everything
 from tests.trees import write_cub
 
 Words = Callable[[Path, Path], list[str]]  # (inputs, output folder) -> words of the command line
-TIMES_OF_DAY = {"started", "wall_seconds", "fit_seconds", "command", "resumed_after_steps"}
+TIMES_OF_DAY = {"commit", "started", "wall_seconds", "fit_seconds", "command", "resumed_after_steps"}
 AGAIN = 0.5  # probability that the repeated command is killed, too
 
 
