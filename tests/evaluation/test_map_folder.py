@@ -443,7 +443,10 @@ def test_coarse_maps_are_compared_in_the_common_frame(cli, tree):
     assert cli("evaluate", *words(tree), "map_size=own").code == 0
     assert ious(tree) == found[224]
     assert found[224] != found["own"]
-    assert "map_size=0: choose a whole number, 1 or more and at most 4096, or own" in cli("evaluate", *words(tree), "map_size=0").line
+    assert (
+        "map_size=0: choose a whole number, 1 or more and at most 4096, or own"
+        in cli("evaluate", *words(tree), "map_size=0").line
+    )
 
 
 def test_maps_without_content_and_of_mixed_sizes_are_counted(cli, tree):
