@@ -86,7 +86,7 @@ def test_failed_and_killed_jobs_are_named_with_their_logs(cli, pretend, tmp_path
         f"  seed-1: out of memory; log: {tmp_path}/.jobs/1.log",
         f"  seed-2: killed by SIGKILL; log: {tmp_path}/.jobs/2.log",
     ]
-    assert (tmp_path / ".jobs/2.log").read_text() == "seed 2\n"
+    assert (tmp_path / ".jobs/2.log").read_text() == "seed-2: started\nseed 2\n"
 
     pretend(lambda cfg: 50.0)
     assert "2 trained, 2 finished before, 0 failed" in cli(*command).err

@@ -164,7 +164,7 @@ def test_the_table_of_photos(logged, shown):
         assert np.array_equal(np.asarray(Image.open(run.artifacts[photo["path"]])), view.photo)
         assert photo["boxes"].keys() == {"ground_truth", "predicted"}
         assert photo["masks"].keys() == {f"supervises_{name}" for name in view.masks}
-        assert Image.open(run.artifacts[heat["path"]]).size == (64, 64)
+        assert Image.open(run.artifacts[heat["path"]]).size == (60, 40)
 
 
 def test_two_runs_of_one_process_stay_two(logged, away, tiny_run, tmp_path):

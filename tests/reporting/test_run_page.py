@@ -30,7 +30,18 @@ def evaluation_of(boxes, masks=None):
     counts = metric.compute()
     numbers = summarize(counts, counts)
     images = tuple(
-        ImageResult(k, f"test/{k}", CLASSES[0], CLASSES[k % 2], (0.0, 0.0, w / 2, h / 2), k / 10 if len(boxes) else nan)
+        ImageResult(
+            "test",
+            "c",
+            k,
+            f"test/{k}",
+            CLASSES[0],
+            CLASSES[k % 2],
+            0.5,
+            (0.0, 0.0, w / 2, h / 2),
+            (),
+            k / 10 if len(boxes) else nan,
+        )  # fmt: skip
         for k, (w, h) in enumerate(SIZES)
     )
     per_map = {name: {f"test/{key}": value for key, value in numbers.items()} for name in ("attention", "c")}

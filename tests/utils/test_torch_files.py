@@ -20,7 +20,7 @@ def test_a_flipped_bit_is_refused(tmp_path):
     path = tmp_path / "a.ckpt"
     weights = {"weight": torch.full((64,), 1.5)}
     torch.save({"state_dict": weights, KEY: {"format": 3}}, path)
-    assert load_checkpoint(path)["state_dict"]["weight"].eq(1.5).all()
+    assert load_torch_file(path)["state_dict"]["weight"].eq(1.5).all()
     flip(path, weights["weight"].numpy().tobytes())
     with pytest.raises(ValueError, match="checksum of a/data/0"):
         load_torch_file(path)
