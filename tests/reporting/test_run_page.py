@@ -41,12 +41,12 @@ def evaluation_of(boxes, masks=None):
             (0.0, 0.0, w / 2, h / 2),
             (),
             k / 10 if len(boxes) else nan,
-        )  # fmt: skip
+        )
         for k, (w, h) in enumerate(SIZES)
     )
     per_map = {name: {f"test/{key}": value for key, value in numbers.items()} for name in ("attention", "c")}
     curves = {split: {"attention": counts, "c": counts} for split in ("val", "test")}
-    return Evaluation("c", 0.3, per_map, {}, curves, (10, 10), images)
+    return Evaluation("c", {"attention": 0.3, "c": 0.3}, per_map, {}, curves, (10, 10), images)
 
 
 def write(folder, evaluation, boxes=NONE, count=8):
