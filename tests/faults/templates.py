@@ -92,8 +92,7 @@ def write_templates(folder: Path) -> None:
         )
         _must("export", [name], done.code, done.err)
     os.chdir(before)
-    for name in ("run/checkpoints/resume.ckpt", "run/checkpoints/best.ckpt"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / "run/checkpoints/best.ckpt").unlink()
 
 
 def _must(command: str, arguments: list[str], code: int | None, err: str = "") -> None:
