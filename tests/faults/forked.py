@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
 
@@ -45,13 +47,27 @@ def run(command: str, arguments: list[str], folder: Path, environment: dict[str,
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _child(command, arguments, folder, environment, fresh, out, err)
+        end_with(lambda: _child(command, arguments, folder, environment, fresh, out, err))
     code = _wait(pid, started)
     left = _kill_group(pid)
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
     for path in (out, err):
         path.unlink()
     return Outcome(code, *texts, time.monotonic() - started, left)
+
+
+def end_with(act: Callable[[], int | None]) -> NoReturn:
+    """Call a function in a fork, and end the fork with the exit code that it returns, None for 0; 1 if it raises."""
+    code = 1
+    try:
+        code = act() or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def _child(
@@ -62,31 +78,22 @@ def _child(
     fresh: bool,
     out: Path,
     err: Path,
-) -> None:
-    code = 1
-    try:
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, path in ((1, out), (2, err)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdout, sys.stderr = (
-            os.fdopen(n, "w", buffering=1, encoding="utf-8", errors="backslashreplace") for n in (1, 2)
-        )
-        os.chdir(folder)
-        home = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "MPLCONFIGDIR": str(folder / "home/mpl")}
-        for key, value in {**home, **environment}.items():
-            os.environ.pop(key, None)
-            if value is not None:
-                os.environ[key] = value
-        _limit()
-        code = _fresh(command, arguments) if fresh else call(command, arguments)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+) -> int:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = (
+        os.fdopen(n, "w", buffering=1, encoding="utf-8", errors="backslashreplace") for n in (1, 2)
+    )
+    os.chdir(folder)
+    home = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "MPLCONFIGDIR": str(folder / "home/mpl")}
+    for key, value in {**home, **environment}.items():
+        os.environ.pop(key, None)
+        if value is not None:
+            os.environ[key] = value
+    _limit()
+    return _fresh(command, arguments) if fresh else call(command, arguments)
 
 
 def _limit() -> None:

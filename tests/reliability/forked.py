@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ import psutil
 
 import spg_lightning
 from spg_lightning.config import sweep_job
-from tests.faults.forked import call
+from tests.faults.forked import call, end_with
 
 
 def import_everything() -> None:
@@ -56,25 +55,20 @@ def fork(act: Callable[[], int | None], output: Path | None = None, env: dict[st
     sys.stderr.flush()
     if pid := os.fork():
         return pid
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        if env is not None:
-            os.environ.clear()
-            os.environ.update(env)
-        if output is not None:
-            number = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(number, 1)
-            os.dup2(number, 2)
-            sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
-        code = act() or 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    end_with(lambda: _started(act, output, env))
+
+
+def _started(act: Callable[[], int | None], output: Path | None, env: dict[str, str] | None) -> int | None:
+    os.setpgid(0, 0)
+    if env is not None:
+        os.environ.clear()
+        os.environ.update(env)
+    if output is not None:
+        number = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(number, 1)
+        os.dup2(number, 2)
+        sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    return act()
 
 
 def command_in(folder: Path, command: str, words: list[str]) -> Callable[[], int]:
