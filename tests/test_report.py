@@ -261,6 +261,11 @@ def test_what_is_needed_is_said(cli, tmp_path):
     )
 
 
+def test_a_reference_is_a_name(cli, runs, tmp_path):
+    line = cli("report", f"runs={runs}", f"output_dir={tmp_path / 'out'}", "reference=0.5").line
+    assert "reference=0.5: choose a variant of the table" in line
+
+
 def test_a_runs_own_report_is_not_overwritten(cli, runs, tmp_path):
     outcome = cli("report", f"runs={runs / 'spg-0'}")
     assert "is a run's own folder" in outcome.line

@@ -1,5 +1,6 @@
 """The one error type for mistakes a user can mend."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,6 +13,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the choice most like `name`, or an empty string."""
     found = get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def shorten_words(text: str) -> str:
+    """Return a text with the middle left out of words of more than 300 characters: no path is that long, but a damaged row is."""
+    return re.sub(r"\S{301,}", lambda word: f"{word[0][:60]}...{word[0][-20:]}", text)
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:

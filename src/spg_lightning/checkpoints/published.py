@@ -1,6 +1,6 @@
 """Import published SPG checkpoints: the authors' layout and the CVPR 2020 benchmark's, strictly.
 
-Every key of the file has to be used and every parameter of the network set; anything else is an error that lists both.
+Every key of the file has to be used and every parameter of the network set; anything else is an error that names the first of both.
 """
 
 import re
@@ -17,6 +17,7 @@ from spg_lightning.stems.inception_v3 import InceptionV3Stem
 from spg_lightning.stems.resnet50 import ResNet50Stem
 from spg_lightning.stems.vgg16 import VGG16Stem
 
+SHOWN = 5  # keys of each kind that an error names
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -102,7 +103,7 @@ def import_published(state_dict: Mapping[str, object], layout: str, num_classes:
             checkpoint cannot tell.
 
     Raises:
-        UserError: an unknown layout, or keys that are missing, left over or of another shape; all are listed.
+        UserError: an unknown layout, or keys that are missing, left over or of another shape; names the first of each.
     """
     how = _layout(layout)
     network = SPGNetwork(
@@ -171,7 +172,7 @@ def _check(given: dict[str, Tensor], own: dict[str, Tensor], layout: str) -> Non
         if given[name].shape != own[name].shape
     ]
     problems = [
-        f"{len(names)} {what}: {', '.join(names)}"
+        f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
         for what, names in (("missing", missing), ("not used", unused), ("of another shape", shapes))
         if names
     ]

@@ -34,7 +34,7 @@ from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
 from spg_lightning.config.variant import set_variant
-from spg_lightning.errors import UserError, find_user_error, first_line
+from spg_lightning.errors import UserError, find_user_error, first_line, shorten_words
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
@@ -197,7 +197,7 @@ def _print_error(error: Exception, debug: bool) -> None:
     if known is None or debug:
         traceback.print_exception(error)
     if known is not None:
-        print_line(f"error: {known}")
+        print_line(f"error: {shorten_words(str(known))}")
 
 
 def _as_user_error(error: BaseException) -> UserError | None:

@@ -102,6 +102,7 @@ RULES: dict[str, Rule] = {
         ),
         NODE,
     ),
+    "reference": _one_of_or((None,), (lambda value: isinstance(value, str), "choose a variant of the table")),
     "logger": _one_of_or((None,), NODE),
     **dict.fromkeys(("overwrite", "debug", "page", "save_maps", "quarantine", "per_map", "per_image", "private"), FLAG),
     "seed": (lambda value: _is_whole(value) and 0 <= value < 2**32, "choose a whole number from 0 to 4294967295"),
