@@ -152,6 +152,7 @@ def _evaluation_config(cfg: DictConfig, metadata: CheckpointMetadata) -> DictCon
         node = stored[key]
         OmegaConf.update(trained, key, cfg.get(key) or node, merge=False, force_add=True)
     module.num_thresholds = cfg.num_thresholds
+    module.choose_by = cfg.choose_by or module.get("choose_by", "gt_known")
     module.compile, module.channels_last, module.optimizer, module.schedule = False, True, None, None
     nodes = OmegaConf.to_container(trained, resolve=True)
     assert isinstance(nodes, dict)

@@ -49,6 +49,7 @@ class SPGModule(pl.LightningModule):
         schedule: optimizer, total_steps, steps_per_epoch -> scheduler, stepped after each step.
         step: network, loss, images, labels -> loss terms; the method's training step, see `spg.training_step`.
         num_thresholds: of the localization metric.
+        choose_by: what chooses map, threshold and weights on val, see `LocalizationCounts`.
         freeze: "none", "a1" or "backbone", see `Stem.freeze`.
         channels_last: memory format in training; False for contiguous. The results differ by rounding and by the order in
             which dropout is drawn.
@@ -67,6 +68,7 @@ class SPGModule(pl.LightningModule):
         freeze: str,
         channels_last: bool,
         compile: bool,
+        choose_by: str = "gt_known",  # checkpoints of older versions lack it
     ) -> None:
         super().__init__()
         network.stem.freeze(freeze)
@@ -77,7 +79,9 @@ class SPGModule(pl.LightningModule):
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
         self.localizer = Localizer(network, score_maps)
-        self.metrics = nn.ModuleDict({name: LocalizationMetric(num_thresholds) for name in score_maps})
+        self.metrics = nn.ModuleDict(
+            {name: LocalizationMetric(num_thresholds, choose_by=choose_by) for name in score_maps}
+        )
         self.curves: dict[str, dict[str, LocalizationCounts]] = {}
         self.external_classifier: Ranking | None = None  # ranks the test images in place of the forward for the maps
         self.recorded_maps: tuple[str, ...] = ()  # whose results by image are kept in `outputs`

@@ -8,6 +8,7 @@ import pytest
 
 from spg_lightning import UserError, build_network, compose
 from spg_lightning.config.build import build_data, build_training_free
+from spg_lightning.evaluation.cached_maps import own_threshold
 from spg_lightning.localization.metrics import summarize
 from spg_lightning.reporting.tables import result_table
 from tests.callbacks.helpers import SMALL, run
@@ -96,7 +97,9 @@ def test_a_damaged_file_is_computed_again(cub, cache):
 def test_the_floor_of_a_run_is_the_metric_of_its_maps(cub, cache, tmp_path):
     result = run(cub, tmp_path / "run", *OWN[len(SMALL) :], "trainer.max_epochs=1")
     maps, network, data = build(cub)
-    counts = {split: maps.counts(maps.compute(network, data, split), data, split, 50) for split in ("val", "test")}
+    counts = {
+        split: maps.counts(maps.compute(network, data, split), data, split, 50, "gt_known") for split in ("val", "test")
+    }
     expected = summarize(counts["test"], counts["val"])
     for name in ("gt_known_error", "gt_known_error_oracle", "max_box_acc_v2", "threshold"):
         assert result.metrics[f"test/floor_training_free_{name}"] == expected[name]
@@ -111,7 +114,7 @@ def test_masks_are_measured_as_in_an_evaluation(tmp_path, cache):
     maps, network, data = build(root)
     dataset = data.dataset("test")
     assert all(np.array_equal(dataset.true_mask(index), dataset[index]["mask"]) for index in range(len(dataset)))
-    counts = maps.counts(maps.compute(network, data, "test"), data, "test", 100)
+    counts = maps.counts(maps.compute(network, data, "test"), data, "test", 100, "gt_known")
     assert counts.has_masks
     assert counts.num_boxed == len(dataset)
 
@@ -159,9 +162,18 @@ def test_no_weights_no_floor(cub, caplog):
     ("override", "message"),
     [
         ("training_free.name=b1", "training_free.name=b1: b1 is not in training_free.maps; it has pretrained_cam"),
-        ("training_free.threshold=1", "training_free.threshold=1: choose a number, 0 or more and below 1"),
+        ("training_free.threshold=1", "training_free.threshold=1: choose null, or a number, 0 or more and below 1"),
     ],
 )
 def test_mistakes_have_a_line(cub, override, message, caplog):
     build(cub, override)
     assert message in caplog.text
+
+
+def test_a_map_has_its_own_threshold():
+    values = np.random.default_rng(0).random((30, 40)) * 0.7
+    expected = (values.mean() + 0.75 * values.std()) / values.max()
+    assert own_threshold(values) == pytest.approx(expected)
+    assert own_threshold(values / 3) == pytest.approx(expected)  # a fraction of the maximum: the scale does not matter
+    assert own_threshold(np.full((4, 4), 0.5)) == 0.99  # one value: no object, but a box
+    assert own_threshold(np.zeros((4, 4))) == 0

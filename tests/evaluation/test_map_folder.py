@@ -75,7 +75,9 @@ def test_val_has_rows_on_request(cli, tree):
 def test_any_workers_and_chunks_count_the_same(tree):
     records = read_benchmark(tree / "metadata")
     maps = MapSet(records, find_maps(tree / "maps", records.images), None)
-    one, four = (count_maps(maps, 100, workers, "", None) for workers in (1, 4))
+    one, four = (
+        count_maps(maps, lambda: LocalizationMetric(100, keep_scans=True), workers, "", None) for workers in (1, 4)
+    )
     assert np.array_equal(one.curves.hits, four.curves.hits)
     assert summarize(one.curves, one.curves) == summarize(four.curves, four.curves)
     assert sorted(one.scans) == sorted(four.scans) == list(range(40))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from spg_lightning.evaluation.results import DEFAULT_THRESHOLD, compute_evaluation
-from spg_lightning.localization.metrics import LocalizationMetric
+from spg_lightning.evaluation.results import DEFAULT_THRESHOLD, compute_evaluation, validation_numbers
+from spg_lightning.localization.metrics import CRITERIA, LocalizationMetric
 from spg_lightning.reporting.tables import chosen_by, result_table, scored_on
 
 SQUARE = np.array([[2, 2, 6, 6]])
@@ -49,6 +49,29 @@ def test_what_val_cannot_tell_is_not_chosen_on_test(caplog, val, score_map, thre
     )
     assert note.endswith("Compared at 10 x 10 pixels. Scored on 4 images with boxes.")
     assert ("chosen on val" in note) is (val is SQUARE)
+
+
+def test_the_criterion_chooses_map_threshold_and_weights_and_is_named():
+    """Two maps whose boxes are all right; the one whose boxes are tighter has the better mean IoU at a higher threshold."""
+    loose, tight = np.zeros((2, 1, 20, 20), np.float32)
+    loose[0, 2:16, 2:16] = 1  # at every threshold; IoU with the true box 0.5 to 1
+    tight[0, 2:16, 2:16] = 0.4
+    tight[0, 2:13, 2:13] = 1
+    truth = [np.array([[2, 2, 13, 13]])]
+    chosen = {}
+    for criterion in CRITERIA:
+        curves = {}
+        for name, score_map in {"loose": loose, "tight": tight}.items():
+            metric = LocalizationMetric(100, choose_by=criterion)
+            metric.update(torch.from_numpy(score_map), truth, torch.tensor([True]))
+            curves[name] = metric.compute()
+        found = compute_evaluation(curves, curves, {"test": truth, "val": truth}, (20, 20))
+        objective = validation_numbers(curves)["objective"]
+        chosen[criterion] = (found.score_map, found.threshold, objective)
+        assert found.metrics["test/gt_known_error"] == found.metrics["test/gt_known_error_oracle"] == 0
+        assert ("chosen on val for the best mean IoU by" in result_table(found).note) is (criterion == "mean_iou")
+    assert chosen["gt_known"] == ("loose", 0.5, 0)
+    assert chosen["mean_iou"] == ("tight", pytest.approx(0.7, abs=0.011), pytest.approx(0))
 
 
 def test_a_table_says_how_many_boxes_chose_and_how_many_scored():

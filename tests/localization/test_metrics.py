@@ -34,6 +34,21 @@ def counted(parts):
     return metric
 
 
+def test_the_mean_iou_is_that_of_the_largest_contour_at_each_threshold():
+    maps, boxes, *_ = images(7)
+    metric = LocalizationMetric(20, choose_by="mean_iou")
+    metric.update(maps, boxes)
+    expected = [
+        np.mean([scan_thresholds(m, b).box_at(t)[1] for m, b in zip(maps.numpy(), boxes, strict=True)])
+        for t in default_thresholds(20)
+    ]
+    found = metric.compute()
+    np.testing.assert_allclose(found.box_quality(), 100 * np.array(expected), atol=1e-6)
+    assert found.best_threshold() == int(np.argmax(expected))
+    with pytest.raises(UserError, match="choose_by=iou: choose one of gt_known, mean_iou"):
+        LocalizationMetric(20, choose_by="iou")
+
+
 def sliced(data, start, stop):
     return tuple(column[start:stop] for column in data)
 

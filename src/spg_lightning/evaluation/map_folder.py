@@ -1,9 +1,11 @@
 """Evaluate any method's score maps: a folder of .npy files against boxes of a folder, or ground truth in the benchmark's format."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -72,8 +74,9 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
     elif lone := [key for key, value in cfg.val.items() if value is not None]:
         raise UserError(f"val.{lone[0]}= is given without val.maps=; give the maps of val, too")
     side = None if cfg.map_size == OWN else cfg.map_size
-    val = None if val_set is None else count_maps(val_set, cfg.num_thresholds, cfg.num_workers, "val", side)
-    test = count_maps(test_set, cfg.num_thresholds, cfg.num_workers, "test" if val else "maps", side)
+    metric = partial(LocalizationMetric, cfg.num_thresholds, keep_scans=True, choose_by=cfg.choose_by or "gt_known")
+    val = None if val_set is None else count_maps(val_set, metric, cfg.num_workers, "val", side)
+    test = count_maps(test_set, metric, cfg.num_workers, "test" if val else "maps", side)
     for key, maps, counted in ((f"maps={cfg.maps}", test_set, test), (f"val.maps={cfg.val.maps}", val_set, val)):
         if maps is not None and counted is not None:
             sizes = [_size(maps.records, i) for i in range(len(maps.files))]
@@ -123,12 +126,14 @@ def _image_results(split: str, maps: MapSet, counted: Counted, threshold: float)
     return image_results(split, "", maps.records, counted.scans, predicted, {}, counted.frames, threshold)
 
 
-def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str, side: int | None) -> Counted:
+def count_maps(
+    maps: MapSet, new_metric: Callable[[], LocalizationMetric], workers: int, title: str, side: int | None
+) -> Counted:
     """Scan all maps of a set, in several threads (the scan releases Python's lock).
 
     Args:
         maps: the set.
-        num_thresholds: see `LocalizationMetric`.
+        new_metric: returns an empty metric that keeps scans.
         workers: threads; 0 takes one a core.
         title: of the progress bar.
         side: of the square that maps are resized to, in pixels; None: each map's own size.
@@ -149,7 +154,7 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str, side
         with bar:
             task = bar.add_task(title, total=count)
             for chunk, (metric, facts, frames) in zip(
-                chunks, pool.map(lambda c: _count_chunk(maps, num_thresholds, side, c), chunks), strict=True
+                chunks, pool.map(lambda c: _count_chunk(maps, new_metric(), side, c), chunks), strict=True
             ):
                 # sums of integers: the same in any order and any chunks
                 if total is None:
@@ -168,9 +173,8 @@ def count_maps(maps: MapSet, num_thresholds: int, workers: int, title: str, side
 
 
 def _count_chunk(
-    maps: MapSet, num_thresholds: int, side: int | None, chunk: range
+    maps: MapSet, metric: LocalizationMetric, side: int | None, chunk: range
 ) -> tuple[LocalizationMetric, list[MapFacts], list[tuple[int, int]]]:
-    metric = LocalizationMetric(num_thresholds, keep_scans=True)
     stored, frames = [], []
     records = maps.records
     for i in chunk:

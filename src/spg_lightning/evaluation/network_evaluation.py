@@ -15,9 +15,9 @@ from spg_lightning.evaluation.cached_maps import TrainingFreeMaps
 from spg_lightning.evaluation.results import (
     Evaluation,
     ImageResult,
+    choice_error,
     compute_evaluation,
     image_results,
-    localization_error,
     select_score_map,
 )
 from spg_lightning.localization.metrics import summarize
@@ -90,7 +90,7 @@ def _training_free_floor(
 ) -> dict[str, float]:
     """Return the metrics of the training-free map on test, at its threshold from val, as "test/floor_training_free_..."."""
     test = next(iter(module.curves["test"].values()))
-    if maps is None or localization_error(test) is None:
+    if maps is None or choice_error(test) is None:
         return {}
     network = module.network.to(trainer.strategy.root_device)
     try:
@@ -98,7 +98,7 @@ def _training_free_floor(
         for split in ("val", "test"):
             files = maps.compute(network, data, split, trainer.global_rank, trainer.world_size)
             trainer.strategy.barrier()
-            counts[split] = maps.counts(files, data, split, len(test.thresholds))
+            counts[split] = maps.counts(files, data, split, len(test.thresholds), test.choose_by)
     except UserError as error:  # the run itself is finished, and must not be lost
         log.warning("no training-free baseline: %s", error)
         return {}

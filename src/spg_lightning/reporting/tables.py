@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spg_lightning.data.records import MIN_ANNOTATED_VAL
-from spg_lightning.evaluation.results import Evaluation, localization_error
+from spg_lightning.evaluation.results import Evaluation, choice_error
 from spg_lightning.utils.plural import plural
 
 COLUMNS = {
@@ -105,11 +105,12 @@ def _note(evaluation: Evaluation, is_measured: bool) -> str:
     numbers = evaluation.per_map[evaluation.score_map]
     has_threshold, has_oracle = "test/threshold" in numbers, "test/threshold_oracle" in numbers
     if val := evaluation.curves.get("val"):
-        has_choice = len(val) > 1 and localization_error(val[evaluation.score_map]) is not None
+        has_choice = len(val) > 1 and choice_error(val[evaluation.score_map]) is not None
         chosen = ["map (*)"] * has_choice + ["threshold"] * has_threshold
         if chosen:
             by = _pseudo(evaluation) or chosen_by({val[evaluation.score_map].num_boxed})
-            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{by}.")
+            best = " for the best mean IoU" if val[evaluation.score_map].choose_by == "mean_iou" else ""
+            note.append(f"{' and '.join(chosen).capitalize()} chosen on val{best}{by}.")
         if not has_threshold:
             missing = "Test" if val[evaluation.score_map].num_boxed else "Val"
             note.append(f"{missing} has no boxes: {_drawn_threshold(evaluation)}")

@@ -33,6 +33,7 @@ def _one_of_or(words: tuple[Any, ...], rule: Rule) -> Rule:
 
 COUNT, POSITIVE = _at_least(0), _at_least(1)
 FRACTION: Rule = (lambda value: _is_number(value) and 0 <= value <= 1, "choose a number from 0 to 1")
+CRITERION: Rule = (lambda value: value in ("gt_known", "mean_iou"), "choose gt_known or mean_iou")
 NOT_NEGATIVE: Rule = (lambda value: _is_number(value) and 0 <= value < math.inf, "choose a number, 0 or more")
 # batches: 0.5 means half of them, 5 means five; True would mean one
 BATCHES: Rule = (
@@ -115,6 +116,7 @@ RULES: dict[str, Rule] = {
     "data.eval_batch_size": POSITIVE,
     "data.num_workers": _one_of_or(("auto",), COUNT),
     "module.num_thresholds": POSITIVE,
+    "module.choose_by": CRITERION,
     "optimizer.momentum": FRACTION,
     "optimizer.betas": _each((lambda value: _is_number(value) and 0 <= value < 1, "choose numbers from 0 to below 1")),
     **{
@@ -130,7 +132,7 @@ RULES: dict[str, Rule] = {
     "seeds.low": FRACTION,
     "training_free.side": SIDE,
     "training_free.image_side": SIDE,
-    "training_free.threshold": FRACTION,
+    "training_free.threshold": _one_of_or((None,), FRACTION),
     "min_train_steps": COUNT,
     "trainer.max_epochs": LENGTH,
     "trainer.max_steps": LENGTH,
@@ -151,6 +153,7 @@ RULES: dict[str, Rule] = {
     "eval_batch_size": POSITIVE,
     "num_workers": _one_of_or(("auto",), COUNT),
     "num_thresholds": POSITIVE,
+    "choose_by": _one_of_or((None,), CRITERION),
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
     "map_size": _one_of_or(("own",), SIDE),
     "batch_size": POSITIVE,
