@@ -27,6 +27,7 @@ def evaluate_without_boxes(run: Path, with_boxes: bool) -> dict[str, dict[str, f
     checkpoint = run / "checkpoints" / "last.ckpt"
     network, metadata = load_network(checkpoint)
     cfg = OmegaConf.create(metadata.config)
+    cfg.module.choose_by = "mean_iou"  # as in experiment=photos
     module, data = build_module(cfg, network), build_data(cfg)
     data.setup()
     trainer = build_evaluator(compose("evaluate", [f"checkpoint={checkpoint}", "output_dir=unused"]), run)
