@@ -106,6 +106,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser, tmp_path, bo
     # a third of a phone's width, at least: boxes are seen; a plot's letters are read
     assert all(box["width"] > 130 for box in (one.bounding_box() for one in tab.locator("img").all()))
     assert all(box["width"] > 300 for box in (one.bounding_box() for one in tab.locator(".plots svg").all()))
+    assert tab.evaluate("[...document.querySelectorAll('.wide')].every(one => one.scrollWidth <= one.clientWidth)")
     assert tab.locator(".plots svg").count() == (3 if len(boxes) else 0)
     assert tab.evaluate("getComputedStyle(document.querySelector('img')).objectFit") == "contain"
     context.close()
