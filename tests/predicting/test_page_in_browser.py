@@ -122,7 +122,9 @@ def test_accepted_boxes_are_the_predicted_ones(opened, six, tmp_path):
 
 def test_the_buttons_have_the_colours_of_what_they_show(opened, six):
     page = opened(six[0])
-    shown = """([name, colour]) => getComputedStyle(document.querySelector(`[data-show=${name}]`), "::before")[colour]"""
+    shown = (
+        """([name, colour]) => getComputedStyle(document.querySelector(`[data-show=${name}]`), "::before")[colour]"""
+    )
     for name, colour, expected in (("box", "borderTopColor", PREDICTED), ("mask", "backgroundColor", FOREGROUND)):
         assert page.tab.evaluate(shown, [name, colour]) == f"rgb{expected}"
 

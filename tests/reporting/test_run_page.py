@@ -71,6 +71,12 @@ def test_without_boxes_there_is_no_table_no_curve_and_no_truth(tmp_path):
     assert not (tmp_path / "curves.png").exists()
 
 
+def test_an_earlier_evaluations_plot_does_not_stay(tmp_path):
+    write(tmp_path, evaluation_of(BOX), BOX)
+    write(tmp_path, evaluation_of(NONE))
+    assert not (tmp_path / "curves.png").exists()
+
+
 def test_with_boxes_there_are_table_curves_and_truth(tmp_path):
     page = write(tmp_path, evaluation_of(BOX), BOX)
     assert page.count("<svg") == 2

@@ -76,7 +76,9 @@ def write_evaluation(
     page = _render_page(path, evaluation, provenance, title, shown)
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sibling(path, "provenance.json").unlink(missing_ok=True)  # an earlier evaluation's would mark this one as finished
+    # an earlier evaluation's: they would mark this one as finished, or stay beside it where it has none
+    for name in ("provenance.json", "images.csv", "curves.png"):
+        _sibling(path, name).unlink(missing_ok=True)
     if evaluation.images:
         _write_images(_sibling(path, "images.csv"), [*evaluation.images, *evaluation.more_images])
     _write_curves(_sibling(path, "curves.csv"), evaluation)
