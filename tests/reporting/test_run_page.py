@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from math import nan
 
@@ -90,6 +91,14 @@ def test_worst_and_best_share_no_image(tmp_path, count, worst, best):
     page = write(tmp_path, evaluation_of(BOX), BOX, count)
     groups = [[int(name) for name in re.findall(r'alt="test/(\d)"', part)] for part in page.split("<h2>Best")]
     assert groups == [worst, best]
+
+
+def test_images_without_boxes_are_not_counted_among_the_worst_and_best(tmp_path):
+    evaluation = evaluation_of(BOX)
+    images = [replace(result, iou=nan) if k < 2 else result for k, result in enumerate(evaluation.images)]
+    page = write(tmp_path, replace(evaluation, images=tuple(images)), BOX)
+    assert "Worst 1 of 3 images with boxes" in page
+    assert "Best 2 of 3 images with boxes" in page
 
 
 def test_pictures_keep_the_proportions_of_their_photos(tmp_path):
