@@ -100,4 +100,4 @@ def test_a_command_runs_as_a_module():
     )
     assert "stem: efficientnet_lite0, inception_v3" in out.stdout
     assert "method: acol, adl, cam, cutmix, has, spg, spg_plain" in out.stdout
-    assert out.stdout.count("python -m spg_lightning.train ") >= 3
+    assert out.stdout.count("spg-train ") >= 3

@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 GUIDES = (
-    "install", "training", "data", "evaluation", "predict", "annotate", "python", "export", "reports", "extending",
+    "journeys", "install", "training", "data", "evaluation", "predict", "annotate", "python", "export", "reports", "extending",
     "reliability",
 )  # fmt: skip
 NAVIGATION = {  # page -> caption -> pages

@@ -68,10 +68,11 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     from spg_lightning.localizer import Localizer
     from spg_lightning.reporting.gallery import write_gallery
     from spg_lightning.reporting.run_page import write_evaluation
-    from spg_lightning.utils.logging import configure_logging
+    from spg_lightning.utils.logging import configure_logging, hide_lightning_tips
     from spg_lightning.utils.provenance import provenance
 
     configure_logging()
+    hide_lightning_tips()
     started, folder = datetime.now(UTC), RunDir(_output_dir(cfg))
     network, metadata = load_network(cfg.checkpoint, cfg.trust)
     use_stem_of_checkpoint(cfg, metadata)

@@ -23,7 +23,7 @@ from spg_lightning.errors import UserError
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
 from spg_lightning.utils.garbage_collection import paused_collection
-from spg_lightning.utils.logging import configure_logging
+from spg_lightning.utils.logging import configure_logging, hide_lightning_tips
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
@@ -96,6 +96,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         from spg_lightning.evaluation.network_evaluation import evaluate_module
         from spg_lightning.utils.instantiate import instantiate_node
 
+    hide_lightning_tips()
     started = datetime.now(UTC)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from spg_lightning import UserError, compose
-from spg_lightning.config.build import build_trainer, num_workers_of, precision_of
+from spg_lightning.callbacks.progress_bar import ProgressBar
+from spg_lightning.config.build import build_evaluator, build_trainer, num_workers_of, precision_of
 from tests.conftest import TINY
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
@@ -23,6 +24,11 @@ def test_impossible_trainers_are_refused(tmp_path, overrides, message):
     cfg = compose("train", [*(o for o in TINY if "accelerator" not in o), *overrides, f"output_dir={tmp_path}"])
     with pytest.raises(UserError, match=message):
         build_trainer(cfg, [])
+
+
+def test_an_evaluation_has_the_bar_of_training(tmp_path):
+    trainer = build_evaluator(compose("evaluate", ["accelerator=cpu"]), tmp_path)
+    assert isinstance(trainer.progress_bar_callback, ProgressBar)
 
 
 @pytest.mark.parametrize(

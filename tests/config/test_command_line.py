@@ -203,6 +203,11 @@ def test_a_part_that_cannot_be_imported_says_why(project):
     assert f"(ModuleNotFoundError in {project / 'stem.py'}, line 1)" in str(stop.value)
 
 
+def test_a_package_that_is_not_on_pythons_path_gets_the_way_out():
+    with pytest.raises(UserError, match="install no_such_package, or set PYTHONPATH to the folder that it is in"):
+        instantiate_node(OmegaConf.create({"network": {"_target_": "no_such_package.stems.MyStem"}}))
+
+
 def test_a_key_of_another_choice_is_not_offered_for_adding(cli):
     line = cli("train", "dataset.reader.boxes=boxes.csv").line
     assert "dataset.reader.boxes is not a key of this config, but of dataset=folder." in line

@@ -147,7 +147,7 @@ def test_the_launchers_own_lists_of_overrides_are_off():
 def test_the_output_of_jobs_that_share_a_terminal_goes_to_logs(tmp_path):
     sweep = sweeps.Sweep("train", tmp_path, [], False, "", False)
     jobs._run(sweep, ["--help"], tmp_path, tmp_path / "0.error", tmp_path / "0.log")
-    assert "Usage: python -m spg_lightning.train" in (tmp_path / "0.log").read_text()
+    assert "Usage: spg-train" in (tmp_path / "0.log").read_text()
 
 
 def test_a_sweep_of_one_run_leaves_its_folder_to_it(cli, pretend, tmp_path):

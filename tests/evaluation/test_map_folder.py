@@ -31,6 +31,7 @@ def words(tree, *more):
 def test_metrics_tables_and_page(cli, tree):
     done = cli("evaluate", *words(tree, f"val.maps={tree}/maps", f"val.metadata={tree}/metadata"), "map_size=own")
     assert done.code == 0, done.err
+    assert f"results: {tree}/out/scores.json\n" in done.err
     metrics = json.loads((tree / "out" / "scores.json").read_text())
     assert metrics["test/num_images"] == 40
     assert metrics["test/gt_known_error"] == metrics["test/gt_known_error_oracle"] <= 10

@@ -1,13 +1,12 @@
-"""The images of a prediction and the names of their results."""
+"""The images of a prediction."""
 
 import io
 import os
-from pathlib import Path
 
 import pytest
 
 from spg_lightning.errors import UserError
-from spg_lightning.predicting.inputs import find_images, result_name
+from spg_lightning.predicting.inputs import find_images
 
 
 def photos(folder, *names):
@@ -19,29 +18,6 @@ def photos(folder, *names):
 
 def names_of(images, root):
     return [str(image.relative_to(root)) for image in images]
-
-
-def test_no_two_images_share_a_file_name():
-    images = [
-        Path(p) for p in ("a/x.jpg", "a/x.png", "a/X.jpg", "r/a/b_c/x.jpg", "r/a_b/c/x.jpg", "other/r/a_b/c/x.jpg")
-    ]
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        names.append(result_name(image, taken))
-        taken.add(names[-1].lower())
-    assert names[:2] == ["a_x", "a_x_png"]
-    assert len(taken) == len(images)
-
-
-@pytest.mark.parametrize(
-    "name", ["a\nb", "<script>", 'q"uote', "x" * 250, "鳥" * 80, b"caf\xe9".decode(errors="surrogateescape")]
-)
-def test_every_name_gives_a_file_name(name, tmp_path):
-    found = result_name(Path("folder") / f"{name}.jpg", set())
-    (tmp_path / f".{found}.png.tmp").write_bytes(b"")
-    assert "\n" not in found
-    assert "/" not in found
 
 
 def test_a_folder_is_searched_in_order_without_the_results(tmp_path):

@@ -11,6 +11,7 @@ from spg_lightning.localization.regions import find_regions, mask_at_image_size
 from spg_lightning.localization.threshold_scan import box_of_map, quantize
 from spg_lightning.predicting.page import write_page, write_photo
 from spg_lightning.predicting.rows import ImageRow
+from spg_lightning.reporting.overlay import FOREGROUND, PREDICTED
 from tests.predicting.browser import Page
 from tests.predicting.pages import CLASSES, HOSTILE, SIZE, THRESHOLD, as_bbox, blobs, make_page, row_of, settings
 
@@ -117,6 +118,15 @@ def test_accepted_boxes_are_the_predicted_ones(opened, six, tmp_path):
         own = coco.annToMask(annotation).astype(bool)
         assert (mask & own).sum() / (mask | own).sum() > 0.9
         assert annotation["area"] == pytest.approx(mask.sum(), rel=0.05)
+
+
+def test_the_buttons_have_the_colours_of_what_they_show(opened, six):
+    page = opened(six[0])
+    shown = (
+        """([name, colour]) => getComputedStyle(document.querySelector(`[data-show=${name}]`), "::before")[colour]"""
+    )
+    for name, colour, expected in (("box", "borderTopColor", PREDICTED), ("mask", "backgroundColor", FOREGROUND)):
+        assert page.tab.evaluate(shown, [name, colour]) == f"rgb{expected}"
 
 
 def test_without_masks_the_file_has_boxes_only(opened, six, tmp_path):

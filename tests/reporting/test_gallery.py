@@ -1,12 +1,13 @@
 """Panels of the gallery: proportions, colours, captions and legends."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import ImageFont
 
-from spg_lightning.reporting import overlay
+from spg_lightning.reporting import gallery, overlay
 from spg_lightning.reporting.gallery import SIDE, panels
 from spg_lightning.reporting.samples import SampleView
 
@@ -64,3 +65,11 @@ def test_a_long_caption_stays_in_its_column():
     assert (row[:20, :5] == 255).all()
     assert (row[:20, -5:] == 255).all()
     assert ImageFont.load_default(size=14).getlength("Yellow headed Blackbird") > 60
+
+
+def test_every_image_has_a_file_of_its_own(monkeypatch, tmp_path):
+    images = ("a/b_c.jpg", "a_b/c.jpg", "overview.jpg", f"{'long' * 80}.jpg")
+    views = [replace(view_of((80, 80)), image=image) for image in images]
+    monkeypatch.setattr(gallery, "collect_views", lambda *_: views)
+    gallery.write_gallery(tmp_path, None, None, None, len(views))
+    assert len(list(tmp_path.iterdir())) == len(views) + 1

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from io import BytesIO
 from math import nan
 
@@ -71,6 +72,12 @@ def test_without_boxes_there_is_no_table_no_curve_and_no_truth(tmp_path):
     assert not (tmp_path / "curves.png").exists()
 
 
+def test_an_earlier_evaluations_plot_does_not_stay(tmp_path):
+    write(tmp_path, evaluation_of(BOX), BOX)
+    write(tmp_path, evaluation_of(NONE))
+    assert not (tmp_path / "curves.png").exists()
+
+
 def test_with_boxes_there_are_table_curves_and_truth(tmp_path):
     page = write(tmp_path, evaluation_of(BOX), BOX)
     assert page.count("<svg") == 2
@@ -84,6 +91,14 @@ def test_worst_and_best_share_no_image(tmp_path, count, worst, best):
     page = write(tmp_path, evaluation_of(BOX), BOX, count)
     groups = [[int(name) for name in re.findall(r'alt="test/(\d)"', part)] for part in page.split("<h2>Best")]
     assert groups == [worst, best]
+
+
+def test_images_without_boxes_are_not_counted_among_the_worst_and_best(tmp_path):
+    evaluation = evaluation_of(BOX)
+    images = [replace(result, iou=nan) if k < 2 else result for k, result in enumerate(evaluation.images)]
+    page = write(tmp_path, replace(evaluation, images=tuple(images)), BOX)
+    assert "Worst 1 of 3 images with boxes" in page
+    assert "Best 2 of 3 images with boxes" in page
 
 
 def test_pictures_keep_the_proportions_of_their_photos(tmp_path):
@@ -106,6 +121,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser, tmp_path, bo
     # a third of a phone's width, at least: boxes are seen; a plot's letters are read
     assert all(box["width"] > 130 for box in (one.bounding_box() for one in tab.locator("img").all()))
     assert all(box["width"] > 300 for box in (one.bounding_box() for one in tab.locator(".plots svg").all()))
+    assert tab.evaluate("[...document.querySelectorAll('.wide')].every(one => one.scrollWidth <= one.clientWidth)")
     assert tab.locator(".plots svg").count() == (3 if len(boxes) else 0)
     assert tab.evaluate("getComputedStyle(document.querySelector('img')).objectFit") == "contain"
     context.close()

@@ -15,6 +15,7 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from spg_lightning.callbacks.progress_bar import ProgressBar
 from spg_lightning.checkpoints.metadata import read_checkpoint
 from spg_lightning.checkpoints.rebuild import (
     PROCESSING,
@@ -171,6 +172,7 @@ def build_evaluator(cfg: DictConfig, folder: Path) -> pl.Trainer:
         return pl.Trainer(
             accelerator=cfg.accelerator, precision=precision_of(cfg), devices=1, logger=False, enable_checkpointing=False,  # type: ignore[arg-type]
             enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder,
+            callbacks=[ProgressBar(leave=False)],
         )  # fmt: skip
 
 

@@ -42,5 +42,5 @@ def truncation_warning(paths: Sequence[Path], key: str) -> str:
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return (
         f"{plural(len(paths), 'image')} cut off at the end, and read as far as the file goes: {shown}{more}; "
-        f"restore the file, or leave such images out with {key}=skip"
+        f"restore {'it' if len(paths) == 1 else 'them'}, or leave such images out with {key}=skip"
     )

@@ -1,5 +1,6 @@
 """Evaluate any method's score maps: a folder of .npy files against boxes of a folder, or ground truth in the benchmark's format."""
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, 
 from spg_lightning.reporting.run_page import Picture, write_evaluation
 from spg_lightning.utils.provenance import provenance
 
+log = logging.getLogger(__name__)
 CHUNK = 32  # images a task
 OWN = "own"  # the map_size that keeps each map's own
 TOP = 5  # the k of top-k, as LocalizationMetric counts it
@@ -114,6 +116,7 @@ def evaluate_maps(cfg: DictConfig) -> Evaluation:
 
     facts = provenance(None, started, maps=str(cfg.maps), metadata=str(cfg.metadata), map_size=cfg.map_size)
     write_evaluation(output, evaluation, facts, str(cfg.maps), records, picture, cfg.report_images)
+    log.info("results: %s", output)
     return evaluation
 
 

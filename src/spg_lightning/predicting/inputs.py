@@ -1,11 +1,11 @@
-"""The input images of `predict`, and the file names of their results."""
+"""The input images of `predict`."""
 
 import glob
 import logging
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from spg_lightning.predicting.journal import JOURNAL
 
 log = logging.getLogger(__name__)
 STANDARD_INPUT = "-"
-LONGEST_NAME = 200  # bytes of a result's file name: file systems allow 255, and endings follow
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,6 @@ def find_images(images: str, output_dir: Path | None = None) -> list[Path]:
     if not found:
         raise UserError(f"images={images}: no such file or folder, and no image matches it as a glob")
     return found
-
-
-def result_name(path: Path, taken: Collection[str]) -> str:
-    """Return a flat file name for an image's results: its last two folders and its name.
-
-    Args:
-        path: of the image.
-        taken: names of other images, in lower case: some file systems ignore case.
-    """
-    parts = [part for part in path.with_suffix("").parts[-3:] if part not in ("/", "..", ".")]
-    flat = "".join("_" if ord(c) < 32 or c in '<>:"|?*\\' else c for c in "_".join(parts))
-    flat = flat.encode(errors="surrogateescape")[-LONGEST_NAME:].decode(errors="ignore") or "image"
-    if flat.lower() not in taken:
-        return flat
-    named = f"{flat}_{path.suffix[1:]}"
-    return next(
-        name for name in (named, *(f"{flat}_{k}" for k in range(2, len(taken) + 3))) if name.lower() not in taken
-    )
 
 
 def _walk(folder: Path, output_dir: Path | None) -> Iterator[Path]:

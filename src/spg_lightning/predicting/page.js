@@ -974,6 +974,7 @@
     const present = [...new Set(entries.map((entry) => entry.class))].filter((index) => index !== null).sort((a, b) => a - b);
     options(by("class"), [["", [["", "All classes"], ...present.map((index) => [index, titleOf(index)])]]]);
     document.documentElement.style.setProperty("--box", css(given.colours.box));
+    document.documentElement.style.setProperty("--mask", css(given.colours.mask));
     document.documentElement.style.setProperty("--truth", css(given.colours.truth));
     if (matchMedia("(max-width: 700px)").matches) document.querySelector(".controls").open = false;
     listen();

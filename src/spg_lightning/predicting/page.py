@@ -26,11 +26,11 @@ from spg_lightning.predicting.rows import ImageRow, Prediction
 from spg_lightning.reporting import overlay
 from spg_lightning.reporting.gallery import short_name
 from spg_lightning.utils.atomic import atomically, replacing
+from spg_lightning.utils.file_names import LONGEST_NAME
 
 FOLDER = "page"
 PHOTO_SIDE, QUALITY = 640, 85  # of the photos on the page
 DEFLATE_LEVEL = 3  # level 6 takes four times as long for a sixth less
-LONGEST_NAME = 200  # bytes of a file name that fit every file system, with an ending
 UNSAFE = frozenset('<>:"/\\|?*#%')  # not allowed in file names somewhere, or of a meaning in addresses
 ASSETS = ("page.css", "page_regions.js", "page.js")
 
@@ -73,7 +73,7 @@ def write_photo(
 
     Args:
         folder: the output folder of the prediction.
-        name: unique file name of the image's results, without extension (`inputs.result_name`).
+        name: unique file name of the image's results, without extension (`utils.file_names`).
         row: of the image.
         photo: its RGB pixels, at any size.
         maps: score maps in [0, 1] by label, of any size, each of the whole image.

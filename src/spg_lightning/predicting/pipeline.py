@@ -18,11 +18,11 @@ from spg_lightning.localization.polygons import polygons_of_mask
 from spg_lightning.localization.regions import WHICH, Region
 from spg_lightning.localizer import NOWHERE, Localization, Localizer
 from spg_lightning.predicting.drawing import OVERLAYS, draw_overlay
-from spg_lightning.predicting.inputs import result_name
 from spg_lightning.predicting.journal import Journal, stamp_of
 from spg_lightning.predicting.loading import LoadedImage
 from spg_lightning.predicting.rows import ImageRow, Prediction, encode_mask
 from spg_lightning.utils.atomic import replacing
+from spg_lightning.utils.file_names import result_name
 
 MASKS = ("none", "png", "rle", "polygons")
 BATCHES_IN_FLIGHT = 3  # that wait for their files, beside the loader's own

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spg_lightning.data.records import drop_image_extension
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.localization.collapse import full_masks
 from spg_lightning.localizer import Localizer
@@ -16,6 +15,7 @@ from spg_lightning.reporting.samples import SampleView, collect_views
 from spg_lightning.spg.guidance import FOREGROUND
 from spg_lightning.spg.network import BRANCHES
 from spg_lightning.spg.training_step import Loss
+from spg_lightning.utils.file_names import result_name
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def write_gallery(
     outlined in green; the box and the predicted class.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows, paths = [], []
+    rows, paths, taken = [], [], {"overview"}
     colours: dict[str, overlay.Colour] = {}
     views = collect_views(localizer, data, loss, count)
     for text in full_masks(_smallest_foreground(views)):
@@ -40,7 +40,9 @@ def write_gallery(
     for view in views:
         row = overlay.panel_row(panels(view), SIDE)
         colours |= _colours(view)
-        path = folder / f"{drop_image_extension(view.image).replace('/', '_')}.png"
+        name = result_name(Path(view.image), taken)
+        taken.add(name.lower())
+        path = folder / f"{name}.png"
         Image.fromarray(np.concatenate([row, overlay.legend(row.shape[1], _colours(view))])).save(path)
         rows.append(row)
         paths.append(path)

@@ -76,7 +76,9 @@ def write_evaluation(
     page = _render_page(path, evaluation, provenance, title, shown)
     # all errors are raised above: nothing is half written
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sibling(path, "provenance.json").unlink(missing_ok=True)  # an earlier evaluation's would mark this one as finished
+    # an earlier evaluation's: they would mark this one as finished, or stay beside it where it has none
+    for name in ("provenance.json", "images.csv", "curves.png"):
+        _sibling(path, name).unlink(missing_ok=True)
     if evaluation.images:
         _write_images(_sibling(path, "images.csv"), [*evaluation.images, *evaluation.more_images])
     _write_curves(_sibling(path, "curves.csv"), evaluation)
@@ -144,6 +146,7 @@ def _render_page(
     has_boxes = evaluation.curves["test"][evaluation.score_map].num_boxed > 0
     colours = overlay.BOXES if has_boxes else {"predicted box": overlay.PREDICTED}
     figures = [as_svg(figure) for figure in plot_panels(evaluation)]
+    num_images, num_scored = len(evaluation.images), sum(not isnan(result.iou) for result in evaluation.images)
     names = [*(["images.csv"] if evaluation.images else []), "curves.csv", "score_maps.csv"]
     names += ["curves.png"] if figures else []
     return template.render(
@@ -152,6 +155,7 @@ def _render_page(
         table=result_table(evaluation),
         figures=figures,
         groups=groups,
+        sorted_images=f"{num_scored} images with boxes" if 0 < num_scored < num_images else f"{num_images} images",
         colours=colours,
         provenance=provenance,
         files=[_sibling(path, name).name for name in names],

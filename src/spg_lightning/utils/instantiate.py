@@ -47,5 +47,8 @@ def check_arguments(function: partial[Any], key: str) -> None:
 def _summary(error: InstantiationException) -> str:
     cause = error.__cause__ or error
     key = str(error).rsplit("full_key:", 1)[-1].strip() if "full_key:" in str(error) else "config"
-    line = user_line(cause)
-    return f"{key}: {first_line(cause)}{f' ({line})' if line else ''}"
+    line, missing = user_line(cause), cause.__cause__
+    hint = f" ({line})" if line else ""
+    if not line and isinstance(missing, ModuleNotFoundError) and missing.name and "." not in missing.name:
+        hint = f"; install {missing.name}, or set PYTHONPATH to the folder that it is in"
+    return f"{key}: {first_line(cause)}{hint}"

@@ -125,7 +125,11 @@ def bomb(f):
 
 
 MISTAKES = {
-    "zero bytes": (lambda f: (f / "train/cat/0.jpg").write_bytes(b""), {}, ["cat/0.jpg is not a readable image"]),
+    "zero bytes": (
+        lambda f: (f / "train/cat/0.jpg").write_bytes(b""),
+        {},
+        ["cat/0.jpg is not a readable image", "quarantine=true"],
+    ),
     "bomb": (bomb, {}, ["cat/0.jpg is not a readable image", "too many pixels"]),
     "link to itself": (loop, {}, ["cat/0.jpg is not a readable image"]),
     "folders in a loop": (folder_loop, {}, ["train/loop is a class without images"]),

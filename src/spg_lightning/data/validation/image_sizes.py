@@ -56,7 +56,9 @@ def read_image_sizes(
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(0, len(images), CHUNK)))
     ordered = {folder / name: findings[folder / name] for name in images if folder / name in findings}
-    issues.add_photos(ordered, f"restore it, or leave it out of {listed_in}")
+    issues.add_photos(
+        ordered, f"restore it, leave it out of {listed_in}, or let spg-prepare leave all such out: quarantine=true"
+    )
     return sizes, good
 
 
