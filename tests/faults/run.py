@@ -83,7 +83,11 @@ _folder = Path()
 
 
 def _judge(number: int) -> Verdict:
-    return judge(_cases[number], _folder / "templates", _folder / f"case {number}")
+    case = _cases[number]
+    try:
+        return judge(case, _folder / "templates", _folder / f"case {number}")
+    except Exception as error:  # one case of which the fault cannot be made does not end the run
+        return Verdict(case.name, (f"the case itself fails: {error!r}",), 0.0, "", failed=False)
 
 
 def prepare(folder: Path) -> None:
