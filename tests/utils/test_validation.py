@@ -60,6 +60,7 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("predict", "page_maps=0", "a list of names, .*, or auto, null"),
         ("evaluate", "maps=0.5", "choose a path; one that reads as a number begins with"),
         ("report", "runs=2020", "choose a path"),
+        ("convert", "output=[]", "choose a path"),
         ("predict", "trust=0.5", "a list of names"),
         ("predict", "page=qwertz", "true or false"),
         ("report", "photos=-1", "0 or more"),

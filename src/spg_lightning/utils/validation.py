@@ -64,6 +64,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("output_dir", "runs", "source"), PATH),
     **dict.fromkeys(
         (
+            "output",
             "maps",
             "metadata",
             "predictions",
