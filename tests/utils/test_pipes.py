@@ -8,7 +8,6 @@ from spg_lightning import UserError
 from spg_lightning.data import masks
 from spg_lightning.data.decode import read_image
 from spg_lightning.data.json_files import read_json
-from spg_lightning.data.map_files import read_map
 from spg_lightning.data.readers.cvat_file import read_cvat
 from spg_lightning.data.readers.voc import read_voc, voc_image_path
 from spg_lightning.data.text_files import read_lines
@@ -16,7 +15,7 @@ from spg_lightning.data.validation.image_sizes import size_of
 from spg_lightning.utils.pipes import refuse_pipe
 
 READERS = (
-    read_lines, lambda path: read_json(path, "rows"), read_map, read_image, lambda path: masks._read(path, None),
+    read_lines, lambda path: read_json(path, "rows"), read_image, lambda path: masks._read(path, None),
     lambda path: next(read_cvat(path, None)), lambda path: read_voc(path, None, None), voc_image_path,
 )  # fmt: skip
 

@@ -8,7 +8,6 @@ import numpy as np
 from spg_lightning.data.records import drop_image_extension
 from spg_lightning.errors import UserError
 from spg_lightning.utils.limits import MOST_MAP_VALUES
-from spg_lightning.utils.pipes import refuse_pipe
 
 SHOWN = 3  # how many missing files an error names
 
@@ -49,7 +48,6 @@ def read_map(path: Path) -> np.ndarray:
     Raises:
         UserError: no readable array. Shape and values are checked where the map is scanned.
     """
-    refuse_pipe(path)
     try:
         # mapped first: NumPy refuses there, before it allocates, a shape that the file is too small for
         score_map = np.load(path, mmap_mode="r", allow_pickle=False)
