@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 MEMORY = 3 << 30  # bytes that a command may allocate beyond what the process had
 FILE_SIZE = 1 << 30
 CPU_SECONDS = 60
-SECONDS = 120  # on cores that other processes share
+SECONDS = 300  # on cores that other processes share
 
 
 @dataclass(frozen=True)
