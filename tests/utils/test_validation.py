@@ -64,6 +64,8 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("predict", "trust=0.5", "a list of names"),
         ("predict", "page=qwertz", "true or false"),
         ("report", "photos=-1", "0 or more"),
+        ("prepare", "dataset.published=''", "whole numbers by name"),
+        ("prepare", "dataset.published={train:x}", "whole numbers by name"),
         ("prepare", "quarantine=1", "true or false"),
         ("convert", "crop=[]", "1 or more"),
         ("train", "loss=3", "keys of its own"),
