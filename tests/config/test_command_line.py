@@ -35,6 +35,7 @@ OVERRIDES = {
     "a number out of range": (["dataset.lr=-1"], ["dataset.lr=-1: choose a number, 0 or more"]),
     "no GPU": (["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: torch sees no GPU", "trainer.accelerator=cpu"]),
     "a file for a folder": (["output_dir=/dev/null/run"], ["output_dir=/dev/null/run cannot be made a folder"]),
+    "a missing value for a folder": (["output_dir=???"], ["output_dir=??? is no folder"]),
     "an interpolation of nothing": (["loss.guidance=${nothing}"], ["loss.guidance=${nothing}", "'nothing' not found"]),
     "an interpolation of itself": (["seed=${seed}"], ["seed=${seed}", "ecursi"]),
     "a long word for a group": (

@@ -110,6 +110,8 @@ def _make_folder(word: str) -> None:
     folder = str(OverridesParser.create().parse_override(word).value())
     if "${" in folder:
         return
+    if folder == "???":  # Hydra's word for a value that is missing
+        raise UserError("output_dir=??? is no folder; choose one")
     try:
         Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
