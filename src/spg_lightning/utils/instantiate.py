@@ -23,7 +23,7 @@ def instantiate_node(node: Any, **kwargs: Any) -> Any:
     key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if isinstance(plain, str | int | float):
-        raise UserError(f"{key or 'config'}: {str(plain)[:60]} is no part; give a node with _target_")
+        raise UserError(f"{str(plain)[:60]} is no part; give a node with _target_")
     if isinstance(plain, dict):
         check_types({name: value for name, value in plain.items() if name not in kwargs}, key)
     try:
