@@ -30,7 +30,7 @@ COMMANDS = {
 # legal values that begin other processes, wait for other machines, or train for ever
 PROCESSES = ("trainer.devices", "trainer.num_nodes")
 # names of folders and files, which the judge would find outside the output folder
-OUTPUTS, NAMES = ("output_dir", "output", "to"), ("word", "unicode", "path")
+OUTPUTS, NAMES = ("output_dir", "output", "to", "logger.save_dir"), ("word", "unicode", "path")
 ENDLESS = ("max_epochs", "max_steps", "min_train_steps")
 
 
