@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all faults lint type format docs licences lowest wheel clean
+.PHONY: help demo test test-all faults lint type format docs licences audit lowest wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,11 @@ docs: $(READY) ## build the site into build/site and check its links (no network
 
 licences: $(READY) ## list the licences of all dependencies; fails if one is not compatible with MIT
 	$(BIN)/python docs/licences.py constraints.txt
+
+audit: ## ask PyPI for known vulnerabilities of the pinned versions; fails if there is one, or a package cannot be checked
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 lowest: build/lowest.txt ## write the lowest versions that pyproject.toml allows into build/lowest.txt (needs uv)
 

@@ -1,6 +1,7 @@
 """The command `report`: table, data and page of a folder of runs; a mistake of the user in one line."""
 
 import csv
+import os
 import re
 from html.parser import HTMLParser
 
@@ -195,6 +196,11 @@ def test_unfinished_and_foreign_folders_are_not_fatal(cli, runs):
         assert words in done.out
 
 
+def _pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 MISTAKES = {
     "folder missing": (lambda r: None, ["runs=nowhere"], ["runs=nowhere", "no such folder"]),
     "curves broken": (lambda r: (r / "spg-0" / "curves.csv").write_text("a,b\n1,2\n"), [], ["spg-0/curves.csv cannot"]),
@@ -204,6 +210,7 @@ MISTAKES = {
     "picture broken": (
         lambda r: (r / "spg-0" / "gallery" / "001.Wren_a.png").write_bytes(b"x"), [], ["001.Wren_a.png is not a readable"],
     ),
+    "picture a pipe": (lambda r: _pipe(r / "spg-0" / "gallery" / "001.Wren_a.png"), [], ["001.Wren_a.png is a pipe"]),
     "unknown reference": (lambda r: None, ["reference=SPG-plane"], ["reference=SPG-plane", "Did you mean 'SPG-plain'?"]),
     "unknown metric": (lambda r: None, ["metric=gt_known_eror"], ["metric=gt_known_eror", "'gt_known_error'?"]),
     "a metric of 5000 letters": (lambda r: None, ["metric=" + "x" * 5000], [f"metric={'x' * 60}: no run has it"]),

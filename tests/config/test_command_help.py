@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import pytest
 
+from spg_lightning.config import command_help
 from spg_lightning.config.command_help import WITH_PLUS, groups_of
 from spg_lightning.config.compose import choices_of
 from spg_lightning.config.overrides import quote_existing_paths
@@ -23,6 +24,13 @@ def test_help_lists_the_commands_own_groups_and_no_others(command, cli):
     for group, choices in listed.items():
         assert choices.split(", ") == choices_of(group.lstrip("+"))
     assert "$" not in groups
+
+
+def test_a_start_looks_for_the_choices_once(cli, monkeypatch):
+    groups = []
+    monkeypatch.setattr(command_help, "choices_of", lambda group: groups.append(group) or [])
+    cli("evaluate", "--help")
+    assert sorted(groups) == sorted(groups_of("evaluate"))
 
 
 def test_every_group_belongs_to_a_command():

@@ -35,8 +35,13 @@ OVERRIDES = {
     "a number out of range": (["dataset.lr=-1"], ["dataset.lr=-1: choose a number, 0 or more"]),
     "no GPU": (["trainer.accelerator=gpu"], ["trainer.accelerator=gpu: torch sees no GPU", "trainer.accelerator=cpu"]),
     "a file for a folder": (["output_dir=/dev/null/run"], ["output_dir=/dev/null/run cannot be made a folder"]),
+    "a missing value for a folder": (["output_dir=???"], ["output_dir=??? is no folder"]),
     "an interpolation of nothing": (["loss.guidance=${nothing}"], ["loss.guidance=${nothing}", "'nothing' not found"]),
     "an interpolation of itself": (["seed=${seed}"], ["seed=${seed}", "ecursi"]),
+    "a long word for a group": (
+        ["optimizer=" + "x" * 5000],
+        ["optimizer=xxx", "does not exist; choose from adamw, sgd"],
+    ),
     "a number for a group": (["normalize=0"], ["normalize=0 does not exist", "minmax"]),
     "a number for a part": (["data.reader=0.5"], ["data.reader=0.5: choose a node with _target_"]),
     "a word for a number": (["stem.network.a2_stage=low"], ["a2_stage", "choose a whole number"]),

@@ -130,7 +130,7 @@ def replaced_last(on_words: Callable[[Callable[[list[str]], list[str]]], Fault],
 
 
 def _last_line(text: str, change: Callable[[str], str]) -> str:
-    lines = text.splitlines()
+    lines = text.splitlines() or [""]
     return "\n".join([*lines[:-1], change(lines[-1])]) + "\n"
 
 

@@ -63,7 +63,7 @@ def _sized(width: int, height: int) -> Callable[[], Image.Image]:
 
 PHOTOS: dict[str, Fault] = {
     **{f"JPEG {mode}": _saved(_mode(mode), "JPEG") for mode in ("L", "CMYK", "YCbCr", "1")},
-    **{f"PNG {mode}": _saved(_mode(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGBA", "I")},
+    **{f"PNG {mode}": _saved(_mode(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGBA")},
     **{f"TIFF {mode}": _saved(_mode(mode), "TIFF") for mode in ("1", "LAB", "CMYK", "F", "I", "RGBA")},
     **{kind: _saved(_mode("RGB"), kind) for kind in ("GIF", "BMP", "WEBP", "PPM", "TGA", "ICO", "PDF", "TIFF")},
     "16 bits": lambda path: void(Image.fromarray(np.full((20, 30), 50000, np.uint16)).save(path, "PNG")),

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import json
 import os
 import pkgutil
 import random
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,7 +83,11 @@ _folder = Path()
 
 
 def _judge(number: int) -> Verdict:
-    return judge(_cases[number], _folder / "templates", _folder / f"case {number}")
+    case = _cases[number]
+    try:
+        return judge(case, _folder / "templates", _folder / f"case {number}")
+    except Exception as error:  # one case of which the fault cannot be made does not end the run
+        return Verdict(case.name, (f"the case itself fails: {error!r}",), 0.0, "", failed=False)
 
 
 def prepare(folder: Path) -> None:
@@ -100,9 +106,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at once")
     parser.add_argument("--only", default=None, help="all cases whose names begin so")
     parser.add_argument("--quick", action="store_true", help="do not run the commands without their faults first")
+    parser.add_argument("--record", type=Path, help="gets each verdict as it comes; the same command goes on from it")
     parser.add_argument("--list", action="store_true", help="count all cases by kind, and run none")
     asked = parser.parse_args()
-    started, verdicts = time.monotonic(), []
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8
+    started, verdicts = time.monotonic(), read_record(asked.record)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
         prepare(folder)
@@ -113,13 +121,24 @@ def main() -> int:
         if asked.only is not None:
             cases = [case for case in all_cases() if case.name.startswith(asked.only)]
         first = [] if asked.quick else without_fault(cases)
-        for verdict in run_cases([*first, *cases], folder, asked.jobs):
+        known = {verdict.name for verdict in verdicts}
+        left = [case for case in [*first, *cases] if case.name not in known]
+        for verdict in run_cases(left, folder, asked.jobs):
             verdicts.append(verdict)
+            if asked.record:
+                with asked.record.open("a") as record:
+                    record.write(json.dumps(asdict(verdict)) + "\n")
             print(shown(verdict), flush=True)
     finally:
         remove(folder)
     print(summary(verdicts, time.monotonic() - started))
     return int(any(verdict.problems for verdict in verdicts))
+
+
+def read_record(path: Path | None) -> list[Verdict]:
+    """Return the verdicts that an ended run left in its record."""
+    lines = path.read_text().splitlines() if path and path.exists() else []
+    return [Verdict(**json.loads(line)) for line in lines]
 
 
 def shown(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from spg_lightning.utils.terminal import TerminalHandler, print_line, wrap
+from spg_lightning.utils.terminal import TerminalHandler, print_line, replace_unknown_characters, wrap
 
 LINE = "cub, efficientnet_lite0, spg: 9 train, 3 val, 12 test images of 3 classes -> /data/runs/first/of/many/seed-0"
 
@@ -49,6 +49,14 @@ def test_a_terminals_lines_end_between_words(monkeypatch, log):
     lines = terminal.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert " ".join(lines) == f"{LINE} error: {LINE}"
+
+
+def test_what_the_encoding_lacks_is_a_question_mark(monkeypatch):
+    file = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(file, encoding="ascii"))
+    replace_unknown_characters()
+    print("30.5 ± 0.7", flush=True)
+    assert file.getvalue() == b"30.5 ? 0.7\n"
 
 
 def test_a_path_is_not_cut():

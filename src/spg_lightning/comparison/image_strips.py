@@ -11,6 +11,7 @@ from PIL import Image
 from spg_lightning.comparison.variants import Variant
 from spg_lightning.errors import UserError
 from spg_lightning.reporting.samples import evenly_spaced_indices
+from spg_lightning.utils.pipes import refuse_pipe
 
 MAX_WIDTH = 1140  # pixels of the widest strip on the page; the others have the same scale
 
@@ -43,6 +44,7 @@ def image_strips(variants: Sequence[Variant], count: int) -> dict[str, list[Stri
 
 
 def _open(path: Path) -> Image.Image:
+    refuse_pipe(path)
     try:
         with Image.open(path) as image:
             return image.convert("RGB")

@@ -1,6 +1,7 @@
 """What `--help` of a command lists: its own config groups, and no other command's."""
 
 import textwrap
+from functools import cache
 from importlib.resources import files
 
 from omegaconf import OmegaConf
@@ -13,8 +14,8 @@ WITH_PLUS = {"train": ("sweep",)}  # groups that a command takes as +group=choic
 
 
 def register_help_resolver() -> None:
-    """Let the templates of the help name a command's groups."""
-    OmegaConf.register_new_resolver(RESOLVER, group_lines, replace=True)
+    """Let the templates of the help name a command's groups. Hydra resolves them at each start, several times: once is enough."""
+    OmegaConf.register_new_resolver(RESOLVER, cache(group_lines), replace=True)
 
 
 def group_lines(command: str) -> str:

@@ -38,7 +38,7 @@ from spg_lightning.errors import UserError, find_user_error, first_line, shorten
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
-from spg_lightning.utils.terminal import print_line
+from spg_lightning.utils.terminal import print_line, replace_unknown_characters
 from spg_lightning.utils.user_code import user_line
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ CONFIGS = "pkg://spg_lightning.conf"
 def run_command(command: str) -> None:
     """Run a command with the arguments in `sys.argv`: the function of that name, with the config of that name."""
     logging.raiseExceptions = False  # a full disk would show a traceback for each line of the log file
+    replace_unknown_characters()
     register_help_resolver()
     if is_job_of_a_sweep():
         stop_with_parent()
@@ -109,6 +110,8 @@ def _make_folder(word: str) -> None:
     folder = str(OverridesParser.create().parse_override(word).value())
     if "${" in folder:
         return
+    if folder == "???":  # Hydra's word for a value that is missing
+        raise UserError("output_dir=??? is no folder; choose one")
     try:
         Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:

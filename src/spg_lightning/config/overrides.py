@@ -69,7 +69,7 @@ def check_overrides(command: str, arguments: list[str], debug: bool) -> Sweep | 
     single = [_first_choice(override) for override in parsed]
     try:
         cfg = compose_with_hydra(command, [_as_sweep_folder(word) for word in single])
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise UserError(_explain(command, error, OverridesParser.create().parse_overrides(single))) from error
     _check_required(command, cfg)
     _check_interpolations(cfg, parsed)
@@ -137,7 +137,8 @@ def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
         key = override.key_or_group
         if not isinstance(override.value(), str | list | dict) and (choices := choices_of(key)):
             return f"{override.input_line} does not exist; choose from {', '.join(choices)}"
-        if f"'{key}'" in text or f"'{key.rsplit('.', 1)[-1]}'" in text:
+        is_no_file_name = isinstance(error, OSError) and f"/{key}/" in text
+        if is_no_file_name or f"'{key}'" in text or f"'{key.rsplit('.', 1)[-1]}'" in text:
             if choices := choices_of(key):
                 value = str(override.value())
                 if value not in choices:

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile, ImageOps
 from spg_lightning.data.heic import open_image
 from spg_lightning.data.jpeg import END, START, read_jpeg
 from spg_lightning.errors import UserError
+from spg_lightning.utils.pipes import refuse_pipe
 
 BLOCK = 16  # rows of a JPEG's blocks: of a file without one, libjpeg makes up the first
 DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of more than 8 bits a pixel
@@ -40,6 +41,7 @@ def read_image(
         UserError: the file is missing, broken, or a HEIC photo without pillow-heif; pixels that are no colours count as
             broken, and so does a file that is cut off in its first rows.
     """
+    refuse_pipe(path)
     if (pixels := read_jpeg(path, apply_exif_orientation, at_least)) is not None:
         return pixels
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from spg_lightning.errors import UserError
 from spg_lightning.utils.limits import LARGEST_TEXT
+from spg_lightning.utils.pipes import refuse_pipe
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -18,6 +19,7 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         UserError: larger than `LARGEST_TEXT`, not JSON, no text that UTF-8 can hold, or nested too deeply to parse.
     """
+    refuse_pipe(path)
     if path.stat().st_size > LARGEST_TEXT:
         raise UserError(f"{path} has more than {LARGEST_TEXT} bytes; split it into several files")
     try:

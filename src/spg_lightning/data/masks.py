@@ -9,6 +9,7 @@ from PIL import Image
 
 from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
+from spg_lightning.utils.pipes import refuse_pipe
 
 
 def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None) -> Int8[np.ndarray, "Y X"]:
@@ -43,6 +44,7 @@ def read_ternary_mask(records: Records, index: int, size: tuple[int, int] | None
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "Y X"]:
+    refuse_pipe(path)
     try:
         with Image.open(path) as picture:
             mode, pixels = picture.mode, np.asarray(picture.convert("RGB" if picture.mode == "P" else picture.mode))

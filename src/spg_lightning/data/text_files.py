@@ -4,6 +4,7 @@ import csv
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from spg_lightning.errors import UserError
+from spg_lightning.utils.pipes import refuse_pipe
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
@@ -12,6 +13,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         UserError: a line that is not UTF-8.
     """
+    refuse_pipe(path)
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")

@@ -1,10 +1,17 @@
 """Lines on standard error: wrapped between words on a terminal, and above a live bar."""
 
+import io
 import logging
 import shutil
 import sys
 import textwrap
 from typing import TextIO
+
+
+def replace_unknown_characters() -> None:
+    """Let standard output show `?` for a character that its encoding lacks, instead of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def print_line(text: str) -> None:

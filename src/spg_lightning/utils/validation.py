@@ -61,10 +61,16 @@ NAMES: Rule = (
 
 PATH: Rule = (lambda value: isinstance(value, str), "choose a path; one that reads as a number begins with ./")
 
+COUNTS: Rule = (
+    lambda value: OmegaConf.is_dict(value) and all(map(_is_whole, value.values())),
+    "choose whole numbers by name, {train: 5994, test: 5794}",
+)
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("output_dir", "runs", "source"), PATH),
     **dict.fromkeys(
         (
+            "output",
             "maps",
             "metadata",
             "predictions",
@@ -111,6 +117,7 @@ RULES: dict[str, Rule] = {
     "dataset.max_epochs": POSITIVE,
     "dataset.resize": SIDE,
     "dataset.crop": SIDE,
+    "dataset.published": _one_of_or((None,), COUNTS),
     "dataset.lr": NOT_NEGATIVE,
     "dataset.new_layers_lr_factor": NOT_NEGATIVE,
     "data.eval_batch_size": POSITIVE,

@@ -11,6 +11,7 @@ from spg_lightning.data.readers.folder_images import Annotation, FolderImages, M
 from spg_lightning.data.xml_files import parse_xml
 from spg_lightning.errors import UserError
 from spg_lightning.localization.polygons import mask_of_polygons
+from spg_lightning.utils.pipes import refuse_pipe
 
 HOLDS = "annotations in the format CVAT for images 1.1"
 
@@ -21,6 +22,7 @@ def read_cvat(path: Path, images: FolderImages) -> Iterator[Annotation]:
     Raises:
         UserError: it is no such file, or an element is wrong.
     """
+    refuse_pipe(path)
     try:
         root = parse_xml(path.read_bytes())
     except ValueError as error:

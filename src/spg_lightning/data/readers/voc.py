@@ -5,6 +5,7 @@ from pathlib import Path
 from spg_lightning.data.validation.image_sizes import Box
 from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.data.xml_files import parse_xml
+from spg_lightning.utils.pipes import refuse_pipe
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -15,6 +16,7 @@ def read_voc(path: Path, issues: IssueCollector, photo: Path | None) -> tuple[li
     Tools disagree whether VOC's pixels count from 0 or 1; the CVPR 2020 benchmark takes ILSVRC's numbers unchanged.
     A file that declares entities is refused: they can grow without bounds.
     """
+    refuse_pipe(path)
     try:
         tree = parse_xml(path.read_bytes())
         names, boxes = list[str](), list[Box]()
@@ -33,6 +35,7 @@ def read_voc(path: Path, issues: IssueCollector, photo: Path | None) -> tuple[li
 
 def voc_image_path(path: Path) -> str:
     """Return the path of the image that some tools note in a file; "" without one."""
+    refuse_pipe(path)
     try:
         return parse_xml(path.read_bytes()).findtext("path") or ""
     except ValueError:

@@ -12,6 +12,7 @@ from spg_lightning.data.heic import open_image
 from spg_lightning.data.text_files import is_inside
 from spg_lightning.data.validation.issues import IssueCollector
 from spg_lightning.errors import UserError
+from spg_lightning.utils.pipes import refuse_pipe
 
 TOLERANCE = 1.0  # pixels a box may stick out (rounding in scaled copies of a data set); it is clipped to the image
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap width and height
@@ -73,6 +74,7 @@ def _is_text(name: str) -> bool:
 def size_of(path: Path, apply_exif_orientation: bool) -> tuple[int, int] | str:
     """Return an image's width and height, or what is wrong with its file."""
     try:
+        refuse_pipe(path)
         with open_image(path) as photo:
             width, height = photo.size
             turned = apply_exif_orientation and photo.getexif().get(ORIENTATION) in TURNED
