@@ -108,6 +108,7 @@ def test_limits(tmp_path, caplog, position, limits, message):
         with pytest.raises(UserError, match=message):
             find_resume_state("auto", run_dir, config)
         return
+    caplog.set_level(logging.WARNING)
     assert find_resume_state("auto", run_dir, config).step == 7
     assert caplog.messages == [
         "trainer.max_epochs=3 in the checkpoint, 2 here: the schedule follows the new length from here on"
@@ -115,6 +116,7 @@ def test_limits(tmp_path, caplog, position, limits, message):
 
 
 def test_other_random_numbers_are_told(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
     save_resume_checkpoint(checkpoint({**CONFIG, "module": {"compile": False}}, step=7), RunDir(tmp_path))
     assert find_resume_state("auto", RunDir(tmp_path), {**CONFIG, "module": {"compile": True}})
     assert caplog.messages == [
