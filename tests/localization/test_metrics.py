@@ -128,6 +128,19 @@ def test_pixel_average_precision_against_scikit_learn():
     assert ours == pytest.approx(100 * average_precision_score(mask.ravel(), scores.ravel()), abs=0.05)
 
 
+def test_a_score_at_a_threshold_is_above_it_whatever_rounding_says():
+    thresholds, mask = default_thresholds(100), np.ones((1, 1), np.int8)
+    assert int(thresholds[29] * 100) == 28, "nothing to correct"
+    for k, threshold in enumerate(thresholds):
+        for score, expected in ((threshold, k), (np.nextafter(threshold, 0), max(k - 1, 0))):
+            counts = pixel_histograms(np.array([[score]]), mask, histogram_edges(thresholds))
+            assert np.flatnonzero(counts[1]).tolist() == [expected]
+
+
+def test_without_object_pixels_there_is_no_precision():
+    assert np.isnan(pixel_average_precision(np.array([[3, 1], [0, 0]])))
+
+
 def test_ignored_pixels_do_not_count():
     scores, mask = np.array([[0.95, 0.2, 0.8]], np.float32), np.array([[1, 0, 0]], np.int8)
     edges = histogram_edges(default_thresholds(10))
