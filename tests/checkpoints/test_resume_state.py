@@ -79,7 +79,8 @@ def test_files_that_hold_no_state(run_dir, tmp_path):
 def test_another_config_is_refused(run_dir):
     other = {**CONFIG, "seed": 1}
     with pytest.raises(
-        UserError, match=r"resume=auto: .* has another config \(seed=0 in the checkpoint, 1 here\); give"
+        UserError,
+        match=r"resume=auto: .* has another config \(seed=0 in the checkpoint, 1 here\); give the same overrides, .* start again with overwrite=true",
     ):
         find_resume_state("auto", run_dir, other)
     other["dataset"] = {"name": "cub", "lr": 0.2}

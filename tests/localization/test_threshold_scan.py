@@ -8,6 +8,7 @@ from spg_lightning.localization.threshold_scan import (
     LONGEST_SIDE,
     check_map,
     default_thresholds,
+    quantize,
     scale_boxes,
     scan_thresholds,
 )
@@ -49,3 +50,9 @@ def test_sides_are_limited():
     check_map(np.zeros((1, LONGEST_SIDE)), "photo")
     with pytest.raises(UserError, match=r"photo: \(1, 65534\) is too large; a side may have 65533 pixels"):
         check_map(np.zeros((1, LONGEST_SIDE + 1)), "photo")
+
+
+def test_a_map_without_a_name_is_the_score_map():
+    for read in (quantize, lambda score_map: scan_thresholds(score_map, np.zeros((0, 4), int))):
+        with pytest.raises(UserError, match=r"^score map: values must lie in \[0, 1\]; found 0 to 2"):
+            read(np.array([[0.0, 2.0]]))
