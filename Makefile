@@ -9,9 +9,11 @@ CONSTRAINTS ?= constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 SEED ?= 0
+# every fifth mutant of a function
+MUTANTS ?= *[16]
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all faults lint type format docs licences audit lowest wheel clean
+.PHONY: help demo test test-all faults coverage mutation lint type format docs licences audit lowest wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +37,26 @@ test-all: $(READY) ## the slow tests, too
 
 faults: $(READY) ## two thousand generated faults of every input (docs/reliability.md); SEED= draws others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --cases 2000 --seed $(SEED)
+
+$(VENV)/.quality: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[quality]'
+	@touch $@
+
+coverage: $(VENV)/.quality ## the lines of src that the tests run, twice: compiled functions as Python, too
+	rm -rf build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest tests/localization
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --show-missing
+
+# in a copy without numba's decorator: mutmut leaves decorated functions out, and compiled ones cannot call mutants
+mutation: $(VENV)/.quality ## mutants of spg/, localization/ and checkpoints/ against their tests (docs/reliability.md); MUTANTS= chooses
+	rm -rf build/mutation
+	mkdir -p build/mutation
+	git archive HEAD | tar -x -C build/mutation
+	ln -s ../../conf build/mutation/src/spg_lightning/conf
+	sed -i.jit '/^@njit/d' build/mutation/src/spg_lightning/localization/*.py
+	cd build/mutation && PYTHONPATH="$$PWD/src" OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m mutmut run 'spg_lightning.$(MUTANTS)'
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

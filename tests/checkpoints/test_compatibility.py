@@ -1,6 +1,11 @@
 """Which changes of a config allow resuming."""
 
-from spg_lightning.checkpoints.compatibility import differences, lengths, rng_affecting_changes
+from spg_lightning.checkpoints.compatibility import (
+    differences,
+    exceeded_limit,
+    lengths,
+    rng_affecting_changes,
+)
 
 
 def test_allowed_and_forbidden_changes():
@@ -19,3 +24,25 @@ def test_allowed_and_forbidden_changes():
         "seed=0 in the checkpoint, 1 here",
         "trainer.precision=32-true in the checkpoint, 16-mixed here",
     ]
+
+
+def test_parts_of_ignored_groups_that_change_a_step():
+    def config(**callbacks):
+        return {"callbacks": callbacks, "data": {"num_workers": 1}}
+
+    assert differences(config(photos=None), config(photos={"every": 1})) == []
+    assert differences(config(ema=None), config(ema={"decay": 0.9})) == [
+        "callbacks.ema.decay=None in the checkpoint, 0.9 here"
+    ]
+    assert differences({"logger": 1, "loggers": 1}, {"logger": 2, "loggers": 2}) == [
+        "loggers=1 in the checkpoint, 2 here"
+    ]
+
+
+def test_limits_are_exceeded_beyond_them():
+    config = {"trainer": {"max_epochs": 2, "max_steps": 9}}
+    assert exceeded_limit(config, epochs=2, steps=9) == ""
+    assert exceeded_limit(config, epochs=3, steps=9) == "trainer.max_epochs=2"
+    assert exceeded_limit(config, epochs=2, steps=10) == "trainer.max_steps=9"
+    assert exceeded_limit({"trainer": {"max_epochs": None, "max_steps": -1}}, epochs=3, steps=10) == ""
+    assert exceeded_limit({"trainer": {}}, epochs=3, steps=10) == ""

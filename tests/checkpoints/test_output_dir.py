@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from spg_lightning import UserError
+from spg_lightning.checkpoints.io import atomic_save
+from spg_lightning.checkpoints.output_dir import check_not_over, check_output_dir, claim_output_dir, resume_of_restart
+from spg_lightning.checkpoints.resume_state import find_resume_state
+from spg_lightning.utils.run_dir import RunDir
 from tests.callbacks.helpers import Died, assert_same, dies, run, weights
+from tests.checkpoints.handmade import CONFIG, checkpoint
 
 
 def contents(folder):
@@ -211,3 +216,98 @@ def test_a_finished_run_without_its_state_is_not_resumed(cub, tmp_path, monkeypa
     with pytest.raises(UserError, match="holds a finished run without the state to resume from"):
         run(cub, tmp_path, "trainer.max_epochs=1")
     assert contents(tmp_path) == before
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """The folder of a finished run with its resume checkpoints and a seed map; files that are no run's stay."""
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.seeds.mkdir(parents=True)
+    for name in ("config", "metrics", "provenance", "log"):
+        getattr(run_dir, name).write_text(f"resume: {name}")
+    for name in ("best", "last", "resume", "previous"):
+        atomic_save(checkpoint(step=len(name)), getattr(run_dir, name))
+    (run_dir.seeds / "round1.npy").write_text("seeds")
+    return run_dir
+
+
+def names(run_dir):
+    return sorted(str(path.relative_to(run_dir.path)) for path in run_dir.path.rglob("*") if path.is_file())
+
+
+def test_who_may_use_the_folder_of_a_run(run_dir, tmp_path):
+    check_output_dir(RunDir(tmp_path / "new"), resume=None, overwrite=False)
+    check_output_dir(run_dir, resume=None, overwrite=True)
+    for resume in ("auto", str(run_dir.resume), str(run_dir.previous)):
+        check_output_dir(run_dir, resume, overwrite=False)
+    kinds = {"a finished run; continue it with": None, "an unfinished run; continue": run_dir.provenance}
+    for kind, gone in kinds.items():
+        if gone:
+            gone.unlink()
+        for resume in (None, str(run_dir.best)):
+            with pytest.raises(UserError, match=f"output_dir={run_dir.path} holds {kind}"):
+                check_output_dir(run_dir, resume, overwrite=False)
+
+
+def test_a_finished_run_without_its_state_cannot_go_on(run_dir):
+    check_not_over(run_dir, overwrite=False)
+    run_dir.resume.unlink()
+    run_dir.previous.unlink()
+    with pytest.raises(
+        UserError, match="holds a finished run; replace it with overwrite=true, or choose another folder"
+    ):
+        check_output_dir(run_dir, resume=None, overwrite=False)
+    check_not_over(run_dir, overwrite=True)
+    with pytest.raises(UserError, match=r"a finished run without the state to resume from; .*keep_resume_state=true"):
+        check_not_over(run_dir, overwrite=False)
+    run_dir.provenance.unlink()
+    check_not_over(run_dir, overwrite=False)
+
+
+def test_a_restarted_run_resumes_from_its_own_checkpoint(run_dir):
+    assert resume_of_restart(None, run_dir) == "auto"
+    assert resume_of_restart("config", run_dir) == "auto"  # as this run's config has it
+    assert resume_of_restart("other.ckpt", run_dir) == "other.ckpt"
+    run_dir.config.unlink()
+    assert resume_of_restart("config", run_dir) == "config"
+    run_dir.config.write_text("resume: config")
+    run_dir.resume.unlink()
+    run_dir.previous.unlink()
+    assert resume_of_restart("config", run_dir) == "config"
+
+
+def test_a_fresh_run_replaces_the_files_of_a_run(run_dir):
+    (run_dir.path / "notes.txt").touch()
+    claim_output_dir(run_dir, None)
+    assert names(run_dir) == ["notes.txt"]
+
+
+def test_a_run_that_resumes_in_its_folder_keeps_its_files(run_dir):
+    before = names(run_dir)
+    claim_output_dir(run_dir, find_resume_state("auto", run_dir, CONFIG))
+    assert names(run_dir) == sorted({*before} - {"metrics.json", "provenance.json"})
+    assert torch.load(run_dir.resume, weights_only=True)["resume"]["step"] == len("resume")
+    previous = find_resume_state(str(run_dir.previous), run_dir, CONFIG)
+    claim_output_dir(run_dir, previous)
+    assert not run_dir.resume.exists()
+    assert torch.load(run_dir.checkpoints / "damaged.ckpt", weights_only=True)["resume"]["step"] == len("resume")
+    claim_output_dir(run_dir, previous)
+    assert run_dir.previous.is_file()
+
+
+def test_a_run_that_resumes_elsewhere_takes_what_it_needs(run_dir, tmp_path):
+    before, new = contents(run_dir.path), RunDir(tmp_path / "new")
+    claim_output_dir(new, find_resume_state(str(run_dir.resume), run_dir, CONFIG))
+    assert contents(run_dir.path) == before
+    assert names(new) == ["checkpoints/best.ckpt", "checkpoints/resume.ckpt", "metrics.csv", "seeds/round1.npy"]
+    for path in (new.best, new.resume, new.log, new.seeds / "round1.npy"):
+        assert path.read_bytes() == (run_dir.path / path.relative_to(new.path)).read_bytes()
+    (run_dir.seeds / "round1.npy").unlink()
+    run_dir.best.unlink()
+    new = RunDir(tmp_path / "newer")
+    new.checkpoints.mkdir(parents=True)
+    new.last.touch()
+    claim_output_dir(new, find_resume_state(str(run_dir.previous), run_dir, CONFIG))
+    assert names(new) == ["checkpoints/resume.ckpt", "metrics.csv"]
+    assert not new.seeds.exists()
+    assert torch.load(new.resume, weights_only=True)["resume"]["step"] == len("previous")

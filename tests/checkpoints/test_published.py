@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spg_lightning.checkpoints import LAYOUTS, import_published
+from spg_lightning.checkpoints.published import count_classes
 from spg_lightning.errors import UserError
 from spg_lightning.spg.network import BRANCHES, SPGNetwork
 
@@ -58,3 +59,16 @@ def test_unknown_layouts_and_things_that_are_no_state_dict():
         import_published({}, "authors/inception_v3", 7, 28)
     with pytest.raises(UserError, match="not a state dict"):
         import_published({"state_dict": [1, 2]}, "author/inception_v3", 7, 28)
+
+
+def test_the_classes_of_a_checkpoint_are_counted():
+    weights = {"module.other.bias": torch.zeros(3), "module.SPG_A4.bias": torch.zeros(7)}
+    assert (
+        count_classes(weights, "benchmark/resnet50")
+        == count_classes({"state_dict": weights}, "benchmark/resnet50")
+        == 7
+    )
+    with pytest.raises(UserError, match=r"does not fit layout author/inception_v3: it has no classier_1\.bias"):
+        count_classes(weights, "author/inception_v3")
+    with pytest.raises(UserError, match="not a state dict"):
+        count_classes({}, "benchmark/resnet50")

@@ -8,14 +8,15 @@ from spg_lightning.localization.collapse import box_fraction, full_boxes, full_m
 def test_masks_without_background_name_the_branches_and_their_keys():
     (text,) = full_masks({"b2": 0.98, "b1": 1.0, "c": 0.995})
     assert text.startswith("the masks that supervise B1 and C are all foreground")
-    assert "thresholds.b1, thresholds.c" in text
+    assert "raise high and low of thresholds.b1, thresholds.c, lower dataset.lr, or take guidance=seeded" in text
     assert full_masks({"b2": 0.98}) == []
 
 
 def test_boxes_of_most_images_cover_them():
-    assert box_fraction((5, 0, 95, 50), (100, 50)) == pytest.approx(0.9)
+    assert box_fraction((5, 10, 95, 50), (100, 50)) == pytest.approx(0.72)
     (text,) = full_boxes([0.95] * 6 + [0.5] * 4)
     assert text.startswith("6 of 10 boxes cover more than 90% of their image")
+    assert "evaluate other maps (score_map=, normalize=) on val images with boxes" in text
     assert full_boxes([0.95] * 5 + [0.5] * 5) == []
     assert full_boxes([1.0] * 9) == []  # too few to tell
 

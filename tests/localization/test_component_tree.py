@@ -90,6 +90,21 @@ def test_box_rules_in_closed_form():
     assert largest_iou[60] == pytest.approx(36 / 64)
 
 
+def test_islands_in_holes_equal_the_definition():
+    """The truth is the box of an island, which no other contour fits as well."""
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        image = np.full((14, 17), 200, np.uint8)
+        image[2:-2, 2:-2] = rng.integers(0, 100, (10, 13)) * (rng.random((10, 13)) > 0.7)
+        y, x = rng.integers(3, (11, 14))
+        image[y, x] = 150
+        truth = np.array([[x, y, x + 1, y + 1]])
+        found = scan_levels(image, truth)
+        assert found[2][140] == 1
+        for ours, expected in zip(found, contours.scan_levels(image, truth), strict=True):
+            assert np.array_equal(ours, expected)
+
+
 def test_scan_does_not_depend_on_transposition_or_scale():
     rng = np.random.default_rng(1)
     image = as_image(smooth(rng, (30, 40)))

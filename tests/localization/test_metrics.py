@@ -68,9 +68,27 @@ def test_one_image_in_closed_form():
     assert metrics["loc_top1_error"] == 100
     assert metrics["loc_top5_error"] == 0
     assert metrics["cls_top1_error"] == 100
+    assert metrics["cls_top5_error"] == 0
+    assert metrics["num_images"] == metrics["num_boxed"] == 1
     assert metrics["max_box_acc_iou70"] == metrics["max_box_acc_v2"] == 100
     assert metrics["threshold"] == 0.25  # the middle of the best run
     assert "pxap" not in metrics
+
+
+def test_the_best_threshold_is_the_middle_of_the_longest_run():
+    counts = counted([images(3)]).compute()
+    for row, middle in (([2, 2, 0, 2, 2, 2, 1], 4), ([2, 2, 0, 2, 2], 1), ([0, 0, 2], 2), ([1, 1, 1, 1], 2)):
+        counts.hits = np.array([row])
+        assert counts.best("gt_known") == middle
+
+
+def test_scans_are_kept_until_a_reset():
+    metric = LocalizationMetric(10, keep_scans=True)
+    for _ in range(2):
+        metric.update(torch.rand(2, 8, 8), [np.array([[1, 1, 4, 4]])] * 2)
+        assert len(metric.scans) == 2
+        metric.reset()
+        assert metric.scans == []
 
 
 def test_any_split_gives_identical_states():
@@ -123,6 +141,19 @@ def test_pixel_average_precision_against_scikit_learn():
     ours = pixel_average_precision(pixel_histograms(scores, mask.astype(np.int8), histogram_edges(thresholds)))
     # the benchmark's sum leaves out the step to the highest bin, whose recall is 0 at the upper end
     assert ours == pytest.approx(100 * average_precision_score(mask.ravel(), scores.ravel()), abs=0.05)
+
+
+def test_a_score_at_a_threshold_is_above_it_whatever_rounding_says():
+    thresholds, mask = default_thresholds(100), np.ones((1, 1), np.int8)
+    assert int(thresholds[29] * 100) == 28, "nothing to correct"
+    for k, threshold in enumerate(thresholds):
+        for score, expected in ((threshold, k), (np.nextafter(threshold, 0), max(k - 1, 0))):
+            counts = pixel_histograms(np.array([[score]]), mask, histogram_edges(thresholds))
+            assert np.flatnonzero(counts[1]).tolist() == [expected]
+
+
+def test_without_object_pixels_there_is_no_precision():
+    assert np.isnan(pixel_average_precision(np.array([[3, 1], [0, 0]])))
 
 
 def test_ignored_pixels_do_not_count():
@@ -187,3 +218,21 @@ def test_masks_are_measured_at_the_threshold_of_the_boxes():
     assert summary["threshold"] > 0.5
     assert summary["mask_iou"] == pytest.approx(100 * 16 / 256)
     assert summary["mask_iou_oracle"] == 100
+    assert summary["mask_f1"] == pytest.approx(100 * 2 * 16 / (256 + 16))
+    assert summary["mask_f1_oracle"] == 100
+
+
+def test_val_without_the_ground_truth_of_test():
+    """Boxes of val choose the threshold for the masks of test; masks of val choose none for boxes."""
+    maps, masks = torch.rand(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.int8)
+    boxed, masked, nothing = LocalizationMetric(10), LocalizationMetric(10), LocalizationMetric(10)
+    boxed.update(maps, [np.array([[1, 1, 4, 4]])] * 2)
+    masked.update(maps, None, masks=masks)
+    nothing.update(maps, None)
+    boxed, masked, nothing = boxed.compute(), masked.compute(), nothing.compute()
+    chosen = {name for name in summarize(masked, boxed) if not name.endswith("_oracle")}
+    assert chosen == {"num_images", "num_boxed", "pxap", "threshold", "mask_iou", "mask_f1"}
+    chosen = {name for name in summarize(boxed, masked) if not name.endswith("_oracle")}
+    assert chosen == {"num_images", "num_boxed", "pointing_game", "energy_in_box"}
+    assert not any(name.endswith("_error") for name in summarize(boxed, nothing) if "oracle" not in name)
+    assert summarize(nothing, boxed) == {"num_images": 2, "num_boxed": 0}

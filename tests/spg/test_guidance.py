@@ -14,6 +14,7 @@ from spg_lightning.spg import (
     cascade,
     direct,
     mask_fractions,
+    seeded,
     ternary_mask,
 )
 from tests.reference import spg_loops
@@ -50,6 +51,15 @@ def test_too_little_foreground_lowers_only_that_images_threshold():
     assert (found[1] == FOREGROUND).equal(values[1] > 0.7)
 
 
+@pytest.mark.parametrize(("above", "is_lowered"), [(29, True), (30, False)])
+def test_thirty_pixels_above_the_threshold_are_enough(above, is_lowered):
+    values = torch.full((1, 1, 8, 8), 0.8)
+    values[0, 0].view(-1)[40:] = 0.7  # at the threshold, not above it
+    values[0, 0].view(-1)[above:40] = 0.65
+    found = ternary_mask(values, ThresholdPair(0.7, 0.1))
+    assert (found == FOREGROUND).equal(values > (0.7 * 0.8 if is_lowered else 0.7))
+
+
 def test_background_wins_over_a_lowered_threshold():
     assert (ternary_mask(torch.full((1, 1, 4, 4), 0.05), ThresholdPair(0.7, 0.1)) == BACKGROUND).all()
 
@@ -80,6 +90,17 @@ def test_who_teaches_whom():
     assert direct(attention, b1, b2, BANDS)["b1"].equal(ternary_mask(attention, BANDS.b1))
 
 
+def test_seeds_replace_the_masks_of_their_branches():
+    maps = score_maps(seed=1), score_maps(seed=2), score_maps(seed=3)
+    seeds = ternary_mask(score_maps(seed=4), BANDS.b2)
+    masks = seeded(*maps, BANDS, ["b1", "c"], seeds)
+    assert masks["b1"] is masks["c"] is seeds
+    assert masks["b2"].equal(cascade(*maps, BANDS)["b2"])
+    assert seeded(*maps, BANDS, ["b1", "c"]).keys() == {"b2"}
+    with pytest.raises(UserError, match=r"guidance\.branches=\['c', 'b3'\]: b3 is not among b2, b1 and c"):
+        seeded(*maps, BANDS, ["c", "b3"])
+
+
 def test_shares_of_a_mask():
     mask = torch.tensor([[1, 1, 0, -1], [0, 0, -1, 0]], dtype=torch.int8).view(2, 1, 2, 2)
     shares = {name: share.item() for name, share in mask_fractions(mask).items()}
@@ -90,6 +111,10 @@ def test_shares_of_a_mask():
 def test_impossible_bands_are_refused(pair):
     with pytest.raises(UserError, match=r"thresholds\.b1: low=.* and high="):
         Thresholds.of([(0.7, 0.1), pair, (0.7, 0.1)])
+
+
+def test_the_ends_of_the_range_are_possible():
+    assert Thresholds.of([(1, 0)] * 3).b1 == (1, 0)
 
 
 def test_thresholds_are_accepted_as_pairs_config_or_object():

@@ -1,6 +1,7 @@
 """The loss: closed form, the loop reference, weights, masks, and no wait for the device."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from spg_lightning.spg import (
     mask_fractions,
     masked_bce,
     masks_from_loss,
+    seeded,
     spg_loss,
     ternary_mask,
 )
@@ -24,6 +26,7 @@ from spg_lightning.spg.maps import attention, upsample
 from tests.reference import spg_loops
 
 BANDS = [(0.7, 0.1), (0.5, 0.05), (0.6, 0.2)]
+SIZE = (16, 12)
 
 
 def output(branches="b1 b2 c", batch=3, seed=0):
@@ -34,7 +37,7 @@ def output(branches="b1 b2 c", batch=3, seed=0):
 
     class_maps = maps(5)
     named = {name: maps(1) if name in branches else None for name in ("b1", "b2", "c")}
-    return SPGOutput(logits=class_maps.mean((2, 3)), class_maps=class_maps, image_size=(16, 16), **named)
+    return SPGOutput(logits=class_maps.mean((2, 3)), class_maps=class_maps, image_size=SIZE, **named)
 
 
 LABELS = torch.tensor([0, 3, 4])
@@ -54,6 +57,14 @@ def test_everything_ignored_costs_nothing():
     assert (logits.grad == 0).all()
 
 
+def test_two_processes_divide_by_the_mean_of_their_pixels(monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda count: count.add_(2))  # the other process has two pixels
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    logits, mask = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2, dtype=torch.int8)
+    assert masked_bce(logits, mask).item() == pytest.approx(4 * math.log(2) / 3)
+
+
 @pytest.mark.parametrize("guidance", [cascade, direct])
 def test_against_the_loops(guidance):
     out = output()
@@ -62,7 +73,7 @@ def test_against_the_loops(guidance):
         spg_loops.cross_entropy(out.logits.detach().numpy(), LABELS.numpy()), rel=1e-5
     )
     o = attention(out, LABELS).detach().numpy()[:, 0]
-    up = {name: upsample(getattr(out, name), (16, 16)).detach().numpy()[:, 0] for name in ("b1", "b2", "c")}
+    up = {name: upsample(getattr(out, name), SIZE).detach().numpy()[:, 0] for name in ("b1", "b2", "c")}
     p1, p2 = (1 / (1 + torch.from_numpy(-up[name]).exp().numpy()) for name in ("b1", "b2"))
     teachers = {"b2": o, "b1": p2 if guidance is cascade else o, "c": (p1 + p2) / 2}
     for (name, teacher), band in zip(teachers.items(), BANDS, strict=True):
@@ -141,6 +152,21 @@ def test_guidance_can_be_any_callable():
     out, loss = output(), SPGLoss(BANDS, OnlyB2(), {})
     assert loss(out, LABELS).keys() == {"cls", "b2", "total"}
     assert loss.masks(out, LABELS)["b2"].equal(ternary_mask(attention(out, LABELS), ThresholdPair(0.9, 0.2)))
+
+
+def test_seeds_reach_the_guidance():
+    out, seeds = output(), torch.randint(-1, 2, (3, 1, *SIZE), dtype=torch.int8)
+    loss = SPGLoss(BANDS, partial(seeded, branches=["b1"]), {})
+    assert loss.masks(out, LABELS, seeds=seeds)["b1"] is seeds
+    expected = masked_bce(upsample(out.b1, SIZE), seeds)
+    assert loss(out, LABELS, seeds=seeds)["b1"].item() == pytest.approx(expected.item())
+    with pytest.raises(UserError, match="no mask supervises any branch"):
+        SPGLoss(BANDS, partial(seeded, branches=["b2", "b1", "c"]), {})(out, LABELS)
+
+
+def test_one_of_the_two_branches_is_supervised_by_nothing():
+    assert guidance_masks(output(branches="b1"), LABELS, BANDS) == {}
+    assert guidance_masks(output(branches="b2"), LABELS, BANDS) == {}
 
 
 class NoReading(TorchDispatchMode):

@@ -1,5 +1,8 @@
 """The network's wiring, on a stem small enough to look at."""
 
+import math
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -77,8 +80,36 @@ def test_dropout_acts_in_training_only():
 def test_plain_has_no_branches():
     net = network(branches=())
     assert not hasattr(net, "b1")
-    with pytest.raises(UserError, match="no branch"):
+    with pytest.raises(UserError, match=r"no branch \['c'\]; it has none"):
         net(IMAGES, branches=("c",))
+
+
+def test_spg_without_c():
+    net = network(branches=("b1", "b2"))
+    assert not hasattr(net, "c")
+    assert net(IMAGES).c is None
+    with pytest.raises(UserError, match=r"no branch \['c'\]; it has \['b1', 'b2'\]"):
+        net(IMAGES, branches=("c",))
+    with pytest.raises(UserError, match=r"branches=\['b1'\]: choose \[\], \[b1, b2\] or \[b1, b2, c\]"):
+        network(branches=("b1",))
+
+
+@pytest.mark.parametrize(("name", "value"), [("mean", (0.5,) * 2), ("std", (0.5,) * 4), ("std", (0.5, 0.0, 0.5))])
+def test_impossible_means_and_deviations_of_a_stem(name, value, monkeypatch):
+    monkeypatch.setattr(TinyStem, name, value)
+    with pytest.raises(UserError, match=rf"{name}={re.escape(str(list(value)))}.*three numbers each, std above 0"):
+        network()
+
+
+def test_new_parts_are_drawn_from_xaviers_range():
+    net = network()
+    assert {*net.head_modules()} == {*net.children()} - {net.stem}
+    for part in net.head_modules():
+        for layer in part.modules():
+            if isinstance(layer, nn.Conv2d):
+                fan_in, fan_out = (layer.weight[0, 0].numel() * layer.weight.shape[k] for k in (1, 0))
+                assert 0.8 < layer.weight.abs().max().item() / math.sqrt(6 / (fan_in + fan_out)) <= 1
+                assert not layer.bias.any()
 
 
 def test_a_frozen_a1_stays_frozen_in_training():
