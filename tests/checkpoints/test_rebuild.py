@@ -5,7 +5,12 @@ import torch
 from omegaconf import OmegaConf
 
 from spg_lightning import UserError, load_network
-from spg_lightning.checkpoints.rebuild import rebase_root, select_processed_map, use_stem_of_checkpoint
+from spg_lightning.checkpoints.rebuild import (
+    build_processed_maps,
+    rebase_root,
+    select_processed_map,
+    use_stem_of_checkpoint,
+)
 from tests.checkpoints.handmade import description
 
 BRANCHES = ("b1", "b2", "c")
@@ -70,3 +75,8 @@ def test_a_command_gets_the_stem_of_the_checkpoint():
     use_stem_of_checkpoint(cfg, description(config={}))
     with pytest.raises(UserError, match=r"checkpoint=a\.ckpt would construct os\.system"):
         use_stem_of_checkpoint(cfg, description(config={"stem": {"_target_": "os.system"}}))
+
+
+def test_an_empty_mapping_is_no_refinement():
+    with pytest.raises(UserError, match=r"refine.none=\{\} is no part; give a node with _target_"):
+        build_processed_maps(["c"], ("c",), {}, {"refine": {"none": {}}})

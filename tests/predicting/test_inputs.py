@@ -49,6 +49,13 @@ def test_pipes_broken_links_and_loops_are_skipped_in_words(tmp_path, caplog):
         find_images(str(tmp_path / "pipe.jpg"))
 
 
+def test_a_link_to_itself_is_no_image(tmp_path, caplog):
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    with pytest.raises(UserError, match="images="):
+        find_images(str(tmp_path / "self.jpg"), tmp_path / "out")
+    assert "self.jpg: a broken link" in caplog.text
+
+
 def test_a_linked_folder_is_read_once(tmp_path):
     photos(tmp_path, "real/1.jpg")
     (tmp_path / "photos").mkdir()

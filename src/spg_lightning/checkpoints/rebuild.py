@@ -128,15 +128,22 @@ def build_processed_maps(
     Args:
         names, branches, extra: see `resolve`.
         config: with the nodes of `PROCESSING`; without them the images alone, min-max and no refinement.
+
+    Raises:
+        UserError: a node that is no part; see also `resolve`.
     """
-    views, normalizations, refinements = (_instantiate_choices(config.get(axis)) for axis in PROCESSING)
+    views, normalizations, refinements = (_instantiate_choices(axis, config.get(axis)) for axis in PROCESSING)
     return processed(
         resolve(names, branches, extra), normalizations or {"minmax": MinMax()}, refinements or {"none": None}, views
     )
 
 
-def _instantiate_choices(nodes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {str(name): None if node is None else instantiate_node(node) for name, node in (nodes or {}).items()}
+def _instantiate_choices(axis: str, nodes: Mapping[str, Any] | None) -> dict[str, Any]:
+    parts = {str(name): None if node is None else instantiate_node(node) for name, node in (nodes or {}).items()}
+    for name, part in parts.items():
+        if isinstance(part, dict):
+            raise UserError(f"{axis}.{name}={str(part)[:60]} is no part; give a node with _target_")
+    return parts
 
 
 def select_processed_map(

@@ -67,8 +67,7 @@ def find_images(images: str, output_dir: Path | None = None) -> list[Path]:
     if path.exists():
         return [_regular(path, f"images={images}")]
     matches = (Path(file) for file in glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob wants relative)
-    outside = [file for file in matches if _is_image(file) and not _is_inside(file, output_dir)]
-    found = sorted(_keep_regular(outside))
+    found = sorted(file for file in _keep_regular(filter(_is_image, matches)) if not _is_inside(file, output_dir))
     if not found:
         raise UserError(f"images={images}: no such file or folder, and no image matches it as a glob")
     return found

@@ -17,8 +17,8 @@ def instantiate_node(node: Any, **kwargs: Any) -> Any:
     """Instantiate a config node. Lists and mappings reach the constructor as plain Python containers.
 
     Raises:
-        UserError: a number or a word in place of a node; an argument is of another type than the constructor's signature says, or the constructor refused it; names
-            the key, and the line of the user's own code, if it was there.
+        UserError: a number or a word in place of a node; an argument is of another type than the constructor's signature says, or
+            the constructor refused it; names the key, and the line of the user's own code, if it was there.
     """
     key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
