@@ -65,10 +65,10 @@ class SPGModule(pl.LightningModule):
         schedule: Callable[..., Any],
         step: Callable[..., dict[str, Tensor]],
         num_thresholds: int,
+        choose_by: str,
         freeze: str,
         channels_last: bool,
         compile: bool,
-        choose_by: str = "gt_known",  # checkpoints of older versions lack it
     ) -> None:
         super().__init__()
         network.stem.freeze(freeze)
