@@ -90,14 +90,15 @@ class LocalizationCounts:
 
     def box_quality(self) -> Float[np.ndarray, " T"]:
         """Return what `choose_by` names at each threshold, in percent; higher is better."""
-        return 100 * self._box_quality() / max(self.num_boxed, 1)
+        return (
+            100 * self.iou * UNIT / max(self.num_boxed, 1)
+            if self.choose_by == "mean_iou"
+            else self.accuracy("gt_known")
+        )
 
     def best_threshold(self) -> int:
         """Return the index of the threshold to draw at: the best for `choose_by`, without boxes the best IoU of the masks."""
-        return _middle_of_best(self._box_quality() if self.num_boxed else self.mask_overlaps()[0])
-
-    def _box_quality(self) -> Float[np.ndarray, " T"] | Int[np.ndarray, " T"]:
-        return self.iou * UNIT if self.choose_by == "mean_iou" else self.hits[CURVES.index("gt_known")]
+        return _middle_of_best(self.box_quality() if self.num_boxed else self.mask_overlaps()[0])
 
 
 def _middle_of_best(row: np.ndarray) -> int:
@@ -183,8 +184,9 @@ class LocalizationMetric(Metric):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             for i, (scan, measures, histogram) in enumerate(pool.map(count, range(len(maps)))):
                 if scan is not None and boxes is not None and len(boxes[i]):
-                    hits += self._hits(scan, *(flags is not None and bool(flags[i]) for flags in correct))
-                    iou += (scan.largest_iou / UNIT).round().astype(np.int64)[scan.levels(self.thresholds)]
+                    levels = scan.levels(self.thresholds)
+                    hits += self._hits(scan, *(flags is not None and bool(flags[i]) for flags in correct))[:, levels]
+                    iou += (scan.largest_iou / UNIT).round().astype(np.int64)[levels]
                 saliency += measures
                 if scan is not None and self.keep_scans:
                     self.scans.append(scan.compact())
@@ -205,12 +207,10 @@ class LocalizationMetric(Metric):
         """Return the histograms of the scores on background and object of image i, None without masks."""
         return None if masks is None else pixel_histograms(score_map, np.asarray(masks[i].cpu(), np.int8), self.edges)
 
-    def _hits(self, found: ThresholdScan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 T"]:
-        """Return at which thresholds one image is right, rows as `CURVES`."""
-        levels = found.levels(self.thresholds)
+    def _hits(self, found: ThresholdScan, right1: bool, right5: bool) -> Bool[np.ndarray, "6 256"]:
+        """Return at which levels of its scan one image is right, rows as `CURVES`."""
         known = found.largest_iou >= 0.5
-        by_level = np.stack([known, known & right1, known & right5, *(found.all_iou >= iou / 100 for iou in IOUS)])
-        return by_level[:, levels]
+        return np.stack([known, known & right1, known & right5, *(found.all_iou >= iou / 100 for iou in IOUS)])
 
     def reset(self) -> None:
         """Forget all counts and scans."""
