@@ -25,7 +25,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix --constraint ,$(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (six and a half minutes), compare them, draw galleries
+demo: $(READY) ## train SPG-plain, SPG and seeded SPG on toy birds (seven minutes), compare them, draw galleries
 	$(BIN)/python experiments/compare.py --output runs/demo --recipe seeded experiment=toybirds_seeded \
 		-- training_free.name=feature_pca training_free.image_side=224
 
