@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spg_lightning.data.images import Batch
 from spg_lightning.data.predictions import Ranking
 from spg_lightning.evaluation.results import validation_numbers
-from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric, PredictedClasses
 from spg_lightning.localization.threshold_scan import ThresholdScan
 from spg_lightning.localizer import Localizer
 from spg_lightning.score_maps.context import ScoreMap
@@ -179,17 +179,19 @@ class SPGModule(pl.LightningModule):
         labels = batch["label"]
         with self.localizer.context(batch["image"]) as context:
             maps = {name: context.map(name, labels)[:, 0] for name in self.metrics}
-        num_top5 = min(5, context.output.logits.shape[1])
         if classifier is not None:
             ranked = classifier(batch["image"], batch["image_id"])
         else:
-            ranked = context.output.logits.topk(num_top5, dim=1).indices
-        correct = ranked == labels[:, None]
+            ranked = context.output.logits.topk(min(5, context.output.logits.shape[1]), dim=1).indices
+        predicted = PredictedClasses.of(ranked, labels, context.output.logits.shape[1])
         for name, metric in self.metrics.items():
             metric.update(  # type: ignore[operator]
-                maps[name], boxes=batch["true_boxes"], masks=batch["mask"], names=batch["image_id"], top1=correct[:, 0],
-                top5=correct.any(1) if correct.shape[1] >= num_top5 else None,
-            )  # fmt: skip
+                maps[name],
+                boxes=batch["true_boxes"],
+                masks=batch["mask"],
+                names=batch["image_id"],
+                **predicted._asdict(),
+            )
         if self.recorded_maps:
             outputs, indices = self.outputs[split], batch["index"].tolist()
             outputs.predicted |= dict(zip(indices, ranked[:, 0].tolist(), strict=True))

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float, UInt8
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from spg_lightning.data.decode import read_image
 from spg_lightning.data.map_files import find_maps, read_map
@@ -27,7 +26,7 @@ from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation.map_checks import MapFacts, warn_of_maps
 from spg_lightning.evaluation.results import Evaluation, ImageResult, compute_evaluation, image_results
-from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric, PredictedClasses
 from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, scale_boxes
 from spg_lightning.reporting.run_page import Picture, write_evaluation
 from spg_lightning.utils.provenance import provenance
@@ -35,7 +34,6 @@ from spg_lightning.utils.provenance import provenance
 log = logging.getLogger(__name__)
 CHUNK = 32  # images a task
 OWN = "own"  # the map_size that keeps each map's own
-TOP = 5  # the k of top-k, as LocalizationMetric counts it
 
 
 @dataclass(frozen=True)
@@ -190,8 +188,9 @@ def _count_chunk(
         has_boxes = len(records.boxes) > 0
         boxes = [scale_boxes(records.boxes_of(i), _size(records, i), frame)] if has_boxes else None
         masks = [torch.from_numpy(read_ternary_mask(records, i, frame))] if records.masks else None
-        top1, top5 = _right(maps, i)
-        metric.update([_resize(score_map, frame)], boxes, top1, top5, masks, [str(path)])
+        metric.update(
+            [_resize(score_map, frame)], boxes, masks=masks, names=[str(path)], **_predicted_classes(maps, i)._asdict()
+        )
     return metric, stored, frames
 
 
@@ -205,14 +204,12 @@ def _resize(score_map: Float[np.ndarray, "y x"], frame: tuple[int, int]) -> Floa
     return np.clip(resized, score_map.min(), score_map.max())
 
 
-def _right(maps: MapSet, index: int) -> tuple[Tensor | None, Tensor | None]:
-    """Return whether the label is the first, and among the first five predicted classes; None where unknown."""
+def _predicted_classes(maps: MapSet, index: int) -> PredictedClasses:
     if maps.predictions is None:
-        return None, None
-    ranked = np.array(maps.predictions[maps.records.images[index]])
-    right = ranked == maps.records.labels[index]
-    enough = len(ranked) >= min(TOP, len(maps.records.class_names))
-    return torch.from_numpy(right[:1]), torch.tensor([bool(right[:TOP].any())]) if enough else None
+        return PredictedClasses(None, None, None)
+    ranked = torch.tensor([maps.predictions[maps.records.images[index]]])
+    label = torch.from_numpy(maps.records.labels[index : index + 1])
+    return PredictedClasses.of(ranked, label, len(maps.records.class_names))
 
 
 def _photo(path: Path, records: Records) -> UInt8[np.ndarray, "Y X 3"]:

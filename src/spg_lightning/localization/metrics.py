@@ -6,7 +6,7 @@ Sums of integers do not depend on order: any split of the images over batches an
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from spg_lightning.errors import UserError
+from spg_lightning.localization.five_boxes import BOXED_CLASSES, best_pair, five_box_hits
+from spg_lightning.localization.five_boxes import THRESHOLDS as STAR_THRESHOLDS
 from spg_lightning.localization.pixel_metrics import (
     histogram_edges,
     mask_overlaps,
@@ -44,8 +46,10 @@ class LocalizationCounts:
         hits: (6, T) correctly localized images at each threshold, rows as `CURVES`.
         num_images: number of images.
         num_boxed: of them with ground-truth boxes.
-        num_classified, num_top5: of them with known predicted classes, the first and the first five.
+        num_classified, num_top5, num_ranked: of them with known predicted classes, the first, the first five, and the rank of
+            the label.
         top1, top5: correctly classified images.
+        star_hits: (S, S) images right with five boxes at each tight and loose threshold, see `five_boxes`.
         pixel_hist: (2, bins) histograms of scores on background and object; zeros without masks.
         saliency: (2,) sums of `pointing_game` and `energy_in_box` over the images with boxes, in units of `UNIT`.
         iou: (T,) sum of the largest contour's IoU over the images with boxes at each threshold, in units of `UNIT`.
@@ -59,8 +63,10 @@ class LocalizationCounts:
     num_boxed: int
     num_classified: int
     num_top5: int
+    num_ranked: int
     top1: int
     top5: int
+    star_hits: Int[np.ndarray, "S S"]
     pixel_hist: Int[np.ndarray, "2 bins"]
     saliency: Int[np.ndarray, "2"]
     iou: Int[np.ndarray, " T"]
@@ -108,6 +114,27 @@ def _middle_of_best(row: np.ndarray) -> int:
     return int(longest[len(longest) // 2])
 
 
+class PredictedClasses(NamedTuple):
+    """How predicted classes compare with the labels; None where too few classes are predicted to say.
+
+    Attributes:
+        top1, top5: whether the label is the most probable class, or among the five most probable.
+        rank: of the label, 0 the most probable, `BOXED_CLASSES` or more if it is not among the first of them.
+    """
+
+    top1: Bool[Tensor, " B"] | None
+    top5: Bool[Tensor, " B"] | None
+    rank: Int[Tensor, " B"] | None
+
+    @classmethod
+    def of(cls, ranked: Int[Tensor, "B n"], labels: Int[Tensor, " B"], num_classes: int) -> "PredictedClasses":
+        """Compare the n most probable of `num_classes` classes, the most probable first, with the labels."""
+        right = ranked == labels[:, None]
+        rank = torch.where(right.any(1), right.int().argmax(1), max(BOXED_CLASSES, right.shape[1]))
+        has_five, has_three = (right.shape[1] >= min(count, num_classes) for count in (5, BOXED_CLASSES))
+        return cls(right[:, 0], right[:, :5].any(1) if has_five else None, rank if has_three else None)
+
+
 class LocalizationMetric(Metric):
     """Counts, over images and at all thresholds, where a score map's boxes meet the ground truth.
 
@@ -139,12 +166,16 @@ class LocalizationMetric(Metric):
         self.pixel_hist: Tensor
         self.saliency: Tensor
         self.iou: Tensor
-        self.counts: Tensor  # images, with boxes, with a predicted class, with five, correct in the first, correct in the first five
+        self.star_hits: Tensor
+        # images, with boxes, with a predicted class, with five, with the label's rank, correct in the first, correct in the first five
+        self.counts: Tensor
         self.add_state("hits", zeros, dist_reduce_fx="sum")
         self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("saliency", torch.zeros(len(SALIENCY), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("iou", torch.zeros(len(self.thresholds), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
+        star_hits = torch.zeros(len(STAR_THRESHOLDS), len(STAR_THRESHOLDS), dtype=torch.int64)
+        self.add_state("star_hits", star_hits, dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(7, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -154,6 +185,7 @@ class LocalizationMetric(Metric):
         top5: Bool[Tensor, " B"] | None = None,
         masks: Masks | Sequence[Masks] | None = None,
         names: Sequence[str] | None = None,
+        rank: Int[Tensor, " B"] | None = None,
     ) -> None:
         """Add a batch.
 
@@ -165,6 +197,7 @@ class LocalizationMetric(Metric):
             top1, top5: whether the label is the most probable class, or among the five most probable; None if unknown.
             masks: 1 object, 0 background, -1 ignored, for PxAP.
             names: of the maps, for error messages.
+            rank: see `PredictedClasses`.
 
         Raises:
             UserError: a map is not a (Y, X) array of floats in [0, 1].
@@ -174,7 +207,9 @@ class LocalizationMetric(Metric):
         pixels = np.zeros(self.pixel_hist.shape, np.int64)
         saliency = np.zeros(len(SALIENCY), np.int64)
         iou = np.zeros(self.iou.shape, np.int64)
+        star_hits = np.zeros(self.star_hits.shape, np.int64)
         correct = [None if flags is None else flags.cpu().numpy() for flags in (top1, top5)]
+        ranks = None if rank is None else rank.tolist()
 
         def count(i: int) -> tuple[ThresholdScan | None, Int[np.ndarray, "2"], Int[np.ndarray, "2 bins"] | None]:
             name, of_image = names[i] if names else f"score map {i}", None if boxes is None else boxes[i]
@@ -187,18 +222,21 @@ class LocalizationMetric(Metric):
                     levels = scan.levels(self.thresholds)
                     hits += self._hits(scan, *(flags is not None and bool(flags[i]) for flags in correct))[:, levels]
                     iou += (scan.largest_iou / UNIT).round().astype(np.int64)[levels]
+                    if ranks is not None:
+                        star_hits += five_box_hits(scan, ranks[i])
                 saliency += measures
                 if scan is not None and self.keep_scans:
                     self.scans.append(scan.compact())
                 if histogram is not None:
                     pixels += histogram
         num_boxed = 0 if boxes is None else sum(len(of_image) > 0 for of_image in boxes)
-        counts = [len(maps), num_boxed, *(len(maps) * (flags is not None) for flags in correct)]
+        counts = [len(maps), num_boxed, *(len(maps) * (flags is not None) for flags in (*correct, ranks))]
         counts += [0 if flags is None else int(flags.sum()) for flags in correct]
         self.hits += torch.from_numpy(hits).to(self.device)
         self.pixel_hist += torch.from_numpy(pixels).to(self.device)
         self.saliency += torch.from_numpy(saliency).to(self.device)
         self.iou += torch.from_numpy(iou).to(self.device)
+        self.star_hits += torch.from_numpy(star_hits).to(self.device)
         self.counts += torch.tensor(counts, device=self.device)
 
     def _histogram(
@@ -219,12 +257,22 @@ class LocalizationMetric(Metric):
 
     def compute(self) -> LocalizationCounts:
         """Return the counts of all processes."""
-        images, boxed, classified, ranked, top1, top5 = (int(count) for count in self.counts)
-        hits, pixels, saliency, iou = (
-            state.cpu().numpy() for state in (self.hits, self.pixel_hist, self.saliency, self.iou)
-        )
+        images, boxed, classified, with_top5, ranked, top1, top5 = (int(count) for count in self.counts)
         return LocalizationCounts(
-            self.thresholds, hits, images, boxed, classified, ranked, top1, top5, pixels, saliency, iou, self.choose_by
+            thresholds=self.thresholds,
+            hits=self.hits.cpu().numpy(),
+            num_images=images,
+            num_boxed=boxed,
+            num_classified=classified,
+            num_top5=with_top5,
+            num_ranked=ranked,
+            top1=top1,
+            top5=top5,
+            star_hits=self.star_hits.cpu().numpy(),
+            pixel_hist=self.pixel_hist.cpu().numpy(),
+            saliency=self.saliency.cpu().numpy(),
+            iou=self.iou.cpu().numpy(),
+            choose_by=self.choose_by,
         )
 
 
@@ -254,7 +302,7 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
     """Return the metrics by name, in percent where a percentage is meant.
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for `val.choose_by`, for the localization errors and
-    max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70. Names that end in `_oracle` use `test`'s own best
+    max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70; its best pair for loc_top5_star_error. Names that end in `_oracle` use `test`'s own best
     thresholds. Without `val` there are only the latter. PxAP and the saliency measures have no threshold. What cannot be known
     is left out: box metrics without boxes, classification and top-1 / top-5 localization errors without predicted classes, PxAP
     and the masks' IoU and F1 without masks. Where val has masks and no boxes, `threshold` is the best for their IoU.
@@ -286,6 +334,9 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
             # the oracle takes each curve's own best, as papers do
             at = chosen if chooser is val else chooser.best(f"loc_top{k}")
             out[f"loc_top{k}_error{suffix}"] = 100 - float(test.accuracy(f"loc_top{k}")[at])
+        if test.num_ranked == test.num_images and chooser.num_ranked:
+            pair = best_pair(chooser.star_hits)
+            out[f"loc_top5_star_error{suffix}"] = 100 - 100 * float(test.star_hits[pair]) / test.num_boxed
         out[f"max_box_acc{suffix}"] = float(test.accuracy("gt_known")[chosen])
         each = [float(test.accuracy(f"iou{iou}")[chooser.best(f"iou{iou}")]) for iou in IOUS]
         out |= {f"max_box_acc_iou{iou}{suffix}": value for iou, value in zip(IOUS, each, strict=True)}
