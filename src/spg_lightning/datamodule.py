@@ -1,7 +1,6 @@
 """The LightningDataModule: splits and loaders over the records of a reader."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
 from spg_lightning.data.class_merging import ClassMerging
@@ -99,7 +98,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.source: Source | None = None  # of the training images
         self.truncated: dict[str, TruncatedImages] = {}  # by split; empty unless such images are used
         self.seeds: SeedMasks | None = None  # of the training images, for seeded guidance
-        self.pseudo_boxes = ""  # the score map whose boxes stand in for ground truth on val
+        self.pseudo_boxes = ""  # the score map, or the file, whose boxes stand in for ground truth on val
         self.begin = (0, 0)
 
     def fast_forward(self, epoch: int, batch: int) -> None:
@@ -137,17 +136,6 @@ class ImageDataModule(pl.LightningDataModule):
         self.records = records
         if self.on_corrupt_image == "use":
             self.truncated = {split: TruncatedImages(len(of_split)) for split, of_split in records.items()}
-
-    def set_pseudo_boxes(self, boxes: Float[np.ndarray, "N 4"], score_map: str) -> None:
-        """Let one box an image stand in for ground truth on val, where there is none.
-
-        Args:
-            boxes: x0 y0 x1 y1 in pixels of the images.
-            score_map: name of the map that they come from.
-        """
-        val = self.records["val"]
-        self.records["val"] = replace(val, boxes=boxes, box_offsets=np.arange(len(val) + 1), origin=None)
-        self.pseudo_boxes = score_map
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
 def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     """Evaluate a checkpoint; metrics, tables, report and gallery go to `cfg.output_dir`."""
-    from spg_lightning.callbacks.pseudo_boxes import draw_pseudo_boxes
+    from spg_lightning.callbacks.pseudo_boxes import AUTO, use_pseudo_boxes, write_pseudo_boxes
     from spg_lightning.checkpoints.rebuild import load_network, use_stem_of_checkpoint
     from spg_lightning.config.build import build_data, build_evaluator, build_module, build_training_free
     from spg_lightning.data.truncated_images import truncation_warning
@@ -88,8 +88,8 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     folder.path.mkdir(parents=True, exist_ok=True)
     trainer = build_evaluator(cfg, folder.path)
     training_free = build_training_free(trained)
-    if training_free is not None:
-        draw_pseudo_boxes(training_free, network.to(trainer.strategy.root_device), data, trainer)
+    source = cfg.pseudo_boxes or trained.get("pseudo_boxes", AUTO)
+    use_pseudo_boxes(source, training_free, network.to(trainer.strategy.root_device), data, trainer)
     evaluation = replace(evaluate_module(trainer, module, data, training_free, cfg.image_rows), crops=cfg.crops)
     if truncated := data.truncated_images():
         log.warning("%s", truncation_warning(truncated, "on_corrupt_image"))
@@ -98,7 +98,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     localizer = Localizer(network, {score_map: module.localizer.score_maps[score_map]}, evaluation.threshold)
     facts = provenance(
         None, started, trainer.strategy.root_device, checkpoint=str(cfg.checkpoint), score_map=score_map,
-        classifier=cfg.classifier, crops=cfg.crops,
+        classifier=cfg.classifier, crops=cfg.crops, pseudo_boxes=evaluation.pseudo_boxes,
     )  # fmt: skip
     with inference_context(trainer, network):
         write_evaluation(
@@ -107,6 +107,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         )  # fmt: skip
         if cfg.gallery_images:
             write_gallery(folder.gallery, localizer, data, module.loss, cfg.gallery_images)
+    write_pseudo_boxes(folder.pseudo_boxes, data)
     log.info("results: %s", folder.path)
     return evaluation
 

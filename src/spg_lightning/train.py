@@ -112,8 +112,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     guard = NonFiniteGuard(run_dir, cfg.trainer.log_every_n_steps)
     training_free = build_training_free(cfg)
     own: list[pl.Callback] = [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata), CollapseWarning()]
-    if training_free is not None:
-        own.append(PseudoBoxes(training_free))
+    own.append(PseudoBoxes(cfg.pseudo_boxes, training_free))
     if cfg.get("seeds") is not None:
         own.append(instantiate_node(cfg.seeds, _partial_=True)(maps=training_free))
     trainer = build_trainer(cfg, own)
@@ -327,6 +326,7 @@ def _write_results(
     """Write metrics, tables, pages, pictures and provenance; store the chosen map and threshold in the checkpoint."""
     from pytorch_lightning.loggers import CSVLogger
 
+    from spg_lightning.callbacks.pseudo_boxes import write_pseudo_boxes
     from spg_lightning.checkpoints.finished_run import remove_unneeded_checkpoints, share_equal_weights
     from spg_lightning.checkpoints.metadata import add_localization
     from spg_lightning.evaluation.fit_confidence import fit_confidence
@@ -365,6 +365,7 @@ def _write_results(
                 views = collect_views(localizer, data, module.loss, cfg.gallery_images)
                 logger.log_evaluation(evaluation, views, data.class_names, facts)
                 logger.log_final_checkpoints(run_dir.best, run_dir.last)
+    write_pseudo_boxes(run_dir.pseudo_boxes, data)
     remove_unneeded_checkpoints(run_dir, checkpoint, cfg.keep_checkpoints, cfg.keep_resume_state)
     log.info("run folder: %s", run_dir.path)
 

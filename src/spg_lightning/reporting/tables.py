@@ -155,7 +155,7 @@ def _boxed_images(counts: Collection[float]) -> str:
 
 def _pseudo(evaluation: Evaluation) -> str:
     name = evaluation.pseudo_boxes
-    return f" by the boxes of {name}, as no val image has one" if name else ""
+    return f" by the boxes of {name}, not by ground truth" if name else ""
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:

@@ -47,6 +47,11 @@ class RunDir:
         return self.path / "curves.csv"
 
     @property
+    def pseudo_boxes(self) -> Path:
+        """The boxes that stood in for ground truth on val, if there were any; rows as in the benchmark's localization.txt."""
+        return self.path / "pseudo_boxes.txt"
+
+    @property
     def images(self) -> Path:
         """Class, box and IoU of each test image."""
         return self.path / "images.csv"
@@ -117,7 +122,9 @@ class RunDir:
         for path in self.checkpoints.glob("*") if self.checkpoints.is_dir() else ():
             if path.is_file() and path.resolve() not in kept:
                 path.unlink()
-        results = (self.metrics, self.curves, self.images, self.score_maps, self.plot, self.report)
+        results = (
+            self.metrics, self.curves, self.images, self.score_maps, self.plot, self.report, self.pseudo_boxes
+        )  # fmt: skip
         for path in (self.provenance, self.config, self.log, *results):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.gallery, ignore_errors=True)

@@ -83,6 +83,10 @@ RULES: dict[str, Rule] = {
         ),
         _one_of_or((None,), PATH),
     ),
+    "pseudo_boxes": _one_of_or(
+        (None,),
+        (lambda value: isinstance(value, str), "choose auto, always, or a file of rows <image id>,<x0>,<y0>,<x1>,<y1>"),
+    ),
     "page_maps": _one_of_or(("auto", None), NAMES),
     "trust": NAMES,
     "score_map.name": _one_of_or(

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from spg_lightning.data.records import Records, drop_image_extension
 from spg_lightning.data.text_files import is_inside, read_lines
 from spg_lightning.errors import UserError
+from spg_lightning.utils.atomic import atomically
 
 T = TypeVar("T")
+LOCALIZATION = "localization.txt"
 ROWS = {
     "image_ids.txt": "<image id>",
     "class_labels.txt": "<image id>,<class, from 0>",
     "image_sizes.txt": "<image id>,<width>,<height>",
-    "localization.txt": "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
+    LOCALIZATION: "<image id>,<x0>,<y0>,<x1>,<y1> or <image id>,<mask file>[,<ignore file>]",
 }
 LISTS = tuple(ROWS)
 LABELS = ("image_ids.txt", "class_labels.txt")  # required for training images
@@ -72,12 +75,41 @@ def read_benchmark(metadata: str | Path, masks: str | Path | None = None, with_t
         labels=np.array([labels[i] for i in ids], dtype=np.int64),
         sizes=np.array([sizes.get(i, (0, 0)) for i in ids], dtype=np.int64).reshape(-1, 2),
         boxes=np.array(corners, dtype=np.float64).reshape(-1, 4),
-        box_offsets=np.cumsum([0, *(len(boxes.get(i, [])) for i in ids)]),
+        box_offsets=_offsets(boxes, ids),
         class_names=tuple(str(k) for k in range(max(labels[i] for i in ids) + 1)),
         masks=_mask_files(ids, files, masks),
         ignored=tuple(_ignored_file(folder / "localization.txt", i, files[i]) for i in ids) if files else (),
         mask_above=0 if files else 127,
     )
+
+
+def read_boxes(path: Path, ids: Sequence[str]) -> tuple[Float[np.ndarray, "N 4"], Int[np.ndarray, " n"]]:
+    """Return the boxes of images from a file like localization.txt, and where those of each image begin, as in `Records`.
+
+    Args:
+        path: of the file, whatever its name. Rows of other images are skipped.
+        ids: of the images, n - 1 of them; one without a row has no box.
+
+    Raises:
+        UserError: a row is wrong or names a mask; file and line are named.
+    """
+    boxes, files = _read_localization(path, ids)
+    if files:
+        raise UserError(f"{path}: rows name masks; give boxes, <image id>,<x0>,<y0>,<x1>,<y1>")
+    corners = [box for i in ids for box in boxes.get(i, [])]
+    return np.array(corners, dtype=np.float64).reshape(-1, 4), _offsets(boxes, ids)
+
+
+def write_boxes(path: Path, records: Records) -> None:
+    """Write the boxes of all images as rows of localization.txt, in pixels, to a hundredth."""
+    with atomically(path, "w") as file:
+        for index, image in enumerate(records.images):
+            for box in records.boxes_of(index).tolist():
+                file.write(",".join([image, *(f"{corner:.2f}" for corner in box)]) + "\n")
+
+
+def _offsets(boxes: dict[str, list[tuple[float, ...]]], ids: Sequence[str]) -> Int[np.ndarray, " n"]:
+    return np.cumsum([0, *(len(boxes.get(i, [])) for i in ids)])
 
 
 def _read_sizes(path: Path, ids: tuple[str, ...], is_needed: bool) -> dict[str, tuple[int, int]]:
@@ -111,7 +143,7 @@ def _mask_files(
 
 
 def _read_localization(
-    path: Path, ids: tuple[str, ...]
+    path: Path, ids: Sequence[str]
 ) -> tuple[dict[str, list[tuple[float, ...]]], dict[str, list[tuple[str, str]]]]:
     """Return the boxes of each listed image, or its mask files with their files of ignored regions."""
     boxes: dict[str, list[tuple[float, ...]]] = {}
@@ -126,19 +158,19 @@ def _read_localization(
             try:
                 corners = tuple(float(word) for word in words[1:])
             except ValueError:
-                raise _malformed(path, number, words) from None
+                raise _malformed(path, number, words, LOCALIZATION) from None
             if not all(abs(corner) < MAX_PIXEL for corner in corners):  # also false for NaN
-                raise _malformed(path, number, words)
+                raise _malformed(path, number, words, LOCALIZATION)
             if corners[2] < corners[0] or corners[3] < corners[1]:
                 raise UserError(
                     f"{path}, line {number}: the box {', '.join(words[1:])} of {words[0]} ends before it begins; rows are "
-                    f"{ROWS[path.name]}"
+                    f"{ROWS[LOCALIZATION]}"
                 )
             boxes.setdefault(words[0], []).append(corners)
         elif len(words) in (2, 3) and words[1]:
             files.setdefault(words[0], []).append((words[1], words[2] if len(words) == 3 else ""))
         else:
-            raise _malformed(path, number, words)
+            raise _malformed(path, number, words, LOCALIZATION)
         if boxes and files:
             raise UserError(f"{path}, line {number}: the file has rows with boxes and rows with masks; keep one kind")
     return boxes, files
@@ -192,10 +224,9 @@ def _check_id(word: str) -> None:
         raise ValueError
 
 
-def _malformed(path: Path, number: int, words: list[str]) -> UserError:
-    return UserError(
-        f"{path}, line {number}: cannot read '{','.join(words)[:80]}'; rows are {ROWS.get(path.name, MANY)}"
-    )
+def _malformed(path: Path, number: int, words: list[str], kind: str | None = None) -> UserError:
+    rows = ROWS.get(kind or path.name, MANY)
+    return UserError(f"{path}, line {number}: cannot read '{','.join(words)[:80]}'; rows are {rows}")
 
 
 def require_rows(path: Path, ids: Sequence[str], table: dict) -> None:
