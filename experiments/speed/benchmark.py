@@ -39,6 +39,7 @@ from spg_lightning.config.build import build_data, build_module, build_network
 from spg_lightning.config.compose import compose
 from spg_lightning.errors import UserError
 from spg_lightning.module import SPGModule
+from spg_lightning.utils.compile import CUDA_GRAPHS
 from spg_lightning.utils.device import device_of, has_native_bf16
 from spg_lightning.utils.logging import configure_logging
 from spg_lightning.utils.provenance import provenance, write_json
@@ -78,7 +79,7 @@ class Row:
     stem: str
     batch: int
     precision: str
-    compile: bool
+    compile: bool | str
     repeats: int
     median_s: float
     quartile1_s: float
@@ -108,7 +109,7 @@ class Case:
     stem: str
     batch: int
     precision: str
-    compile: bool
+    compile: bool | str
     size: int
     num_classes: int
     overrides: tuple[str, ...]
@@ -116,7 +117,7 @@ class Case:
     @property
     def name(self) -> str:
         """What tells cases of one stem and batch apart."""
-        return f"{self.precision}{', compiled' if self.compile else ''}"
+        return f"{self.precision}{compiled_as(self.compile)}"
 
 
 def benchmark(args: argparse.Namespace) -> Benchmark:
@@ -139,7 +140,7 @@ def benchmark(args: argparse.Namespace) -> Benchmark:
         cases = [
             Case(stem, batch, precision, compiled, args.size, args.num_classes, tuple(args.overrides))
             for precision in precisions
-            for compiled in ([False, True] if args.compile else [False])
+            for compiled in compile_modes(args.compile)
         ]
         log.info("%s, batch %d: %s", stem, batch, "; ".join(case.name for case in cases))
         rows += _measure(cases, [part for part in args.parts if part != "input"], args, steps, device, rates)
@@ -161,9 +162,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--precision", nargs="+", choices=list(PRECISIONS), help="default: all with native instructions"
     )
-    parser.add_argument(
-        "--compile", action="store_true", help="also with torch.compile, whose first call takes minutes"
-    )
+    add_compile(parser)
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--num-classes", type=int, default=200)
     parser.add_argument("--warmup", type=int, default=1, help="untimed batches of each case, after the first")
@@ -173,6 +172,28 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-workers", type=int, default=0, help="loader processes of the input")
     parser.add_argument("overrides", nargs="*", help="after --: overrides of train")
     return parser.parse_args(words)
+
+
+def add_compile(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that `compile_modes` reads."""
+    parser.add_argument(
+        "--compile", nargs="*", choices=["true", CUDA_GRAPHS],
+        help="also with torch.compile, whose first call takes minutes; reduce-overhead: with CUDA graphs",
+    )  # fmt: skip
+
+
+def compile_modes(chosen: Sequence[str] | None) -> list[bool | str]:
+    """Return the modes to measure, eager first; `--compile` alone is that of `true`."""
+    if chosen is None:
+        return [False]
+    return [False, *(word if word == CUDA_GRAPHS else True for word in chosen or ["true"])]
+
+
+def compiled_as(mode: bool | str) -> str:
+    """Return how a case's name ends."""
+    if mode == CUDA_GRAPHS:
+        return ", CUDA graphs"
+    return ", compiled" if mode else ""
 
 
 def facts_of(device: torch.device, rates: dict[str, float], started: datetime) -> dict[str, Any]:
@@ -244,7 +265,7 @@ def _measure(
                     "gflops": flops / 1e9 / case.batch,
                     "matmul_share": flops / values["median_s"] / rates[case.precision],
                 }
-            compiled = case.compile and part == "train"
+            compiled = case.compile if part == "train" else False
             yield Row(part, case.stem, case.batch, case.precision, compiled, len(took[case.name]), **values)
 
 
@@ -317,7 +338,7 @@ def show(found: Benchmark) -> None:
     for k, name in enumerate(TERMINAL.values()):
         table.add_column(name, justify="right" if k > 2 else "left", overflow="fold")
     for row in found.rows:
-        of = replace(row, precision=f"{row.precision}{', compiled' if row.compile else ''}")
+        of = replace(row, precision=f"{row.precision}{compiled_as(row.compile)}")
         table.add_row(*(f"{of.median_s:.3g}" if key == "median_s" else _cell(of, key) for key in TERMINAL))
     Console().print(table)
 
@@ -331,7 +352,7 @@ def _cell(row: Row, key: str) -> str:
     if key == "matmul_share":
         return f"{100 * value:.0f} %"
     if key == "compile":
-        return "yes" if value else "no"
+        return "CUDA graphs" if value == CUDA_GRAPHS else "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmark import Benchmark, Case, Row, facts_of, module_of, show, summary, write
+from benchmark import Benchmark, Case, Row, add_compile, compile_modes, facts_of, module_of, show, summary, write
 from plain_step import PlainStep
 from step_timing import (
     PRECISIONS,
@@ -85,7 +85,7 @@ def measure(args, batch, device, rates):
     base = Case(args.stem, batch, "32-true", False, 224, args.classes, tuple(args.overrides))
     cases = {PLAIN: base} | ({PLAIN_EXACT: base} if device.type == "cuda" else {})
     for precision in args.precision:
-        for compiled in (False, True) if args.compile else (False,):
+        for compiled in compile_modes(args.compile):
             case = replace(base, precision=precision, compile=compiled)
             cases[case.name] = case
         if args.contiguous:
@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[8])
     parser.add_argument("--classes", type=int, default=200)
     parser.add_argument("--precision", nargs="+", default=[*PRECISIONS], choices=[*PRECISIONS])
-    parser.add_argument("--compile", action="store_true", help="torch.compile, too")
+    add_compile(parser)
     parser.add_argument("--contiguous", action="store_true", help="ours without channels last, too")
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)

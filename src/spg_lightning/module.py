@@ -53,7 +53,8 @@ class SPGModule(pl.LightningModule):
         freeze: "none", "a1" or "backbone", see `Stem.freeze`.
         channels_last: memory format in training; False for contiguous. The results differ by rounding and by the order in
             which dropout is drawn.
-        compile: compile the network's forward and backward in training. Evaluation is eager; weights keep their names.
+        compile: compile the network's forward and backward in training, see `compile_in_place`; False to train eagerly.
+            Evaluation is eager; weights keep their names.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class SPGModule(pl.LightningModule):
         choose_by: str,
         freeze: str,
         channels_last: bool,
-        compile: bool,
+        compile: bool | str,
     ) -> None:
         super().__init__()
         network.stem.freeze(freeze)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = network.to(memory_format=self.memory_format)
         if compile:
-            compile_in_place(network)
+            compile_in_place(network, compile)
         self.network, self.loss, self.optimizer, self.schedule = network, loss, optimizer, schedule
         self.step = step
         self.localizer = Localizer(network, score_maps)

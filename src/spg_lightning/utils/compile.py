@@ -10,10 +10,15 @@ from torch import nn
 from spg_lightning.errors import UserError
 
 COMPILERS = ("g++", "clang++", "c++")
+CUDA_GRAPHS = "reduce-overhead"  # torch.compile's name of the mode
 
 
-def compile_in_place(network: nn.Module) -> None:
+def compile_in_place(network: nn.Module, mode: bool | str = True) -> None:
     """Compile the network in place. Its class, the names of its weights and its checkpoints do not change.
+
+    Args:
+        network: to compile.
+        mode: True, or "reduce-overhead": on GPUs CUDA graphs launch all kernels of a forward or backward at once, for more memory.
 
     Raises:
         UserError: there is no C++ compiler, which torch.compile needs on every device.
@@ -21,7 +26,7 @@ def compile_in_place(network: nn.Module) -> None:
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), *COMPILERS) if name):
         raise UserError("module.compile=true needs a C++ compiler (apt install g++, or CXX=<path>); or set it to false")
     # batches have one size, except after on_corrupt_image=skip: each size is compiled once, up to eight
-    network.compile(dynamic=False)
+    network.compile(dynamic=False, mode=CUDA_GRAPHS if mode == CUDA_GRAPHS else None)
 
 
 def eager(network: nn.Module) -> AbstractContextManager:

@@ -128,6 +128,10 @@ RULES: dict[str, Rule] = {
     "data.num_workers": _one_of_or(("auto",), COUNT),
     "module.num_thresholds": POSITIVE,
     "module.choose_by": CRITERION,
+    "module.compile": (
+        lambda value: value in (False, True, "reduce-overhead"),
+        "choose false, true or reduce-overhead",
+    ),
     "optimizer.momentum": FRACTION,
     "optimizer.betas": _each((lambda value: _is_number(value) and 0 <= value < 1, "choose numbers from 0 to below 1")),
     **{
