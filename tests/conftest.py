@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,10 @@ SHAPED = (
 )  # fmt: skip
 import_module("tests.shapes")  # the hook looks it up, and does not import it
 install_import_hook([f"spg_lightning.{name}" for name in SHAPED], "tests.shapes.checked")
+
+# `nohup make test &` starts with Ctrl-C ignored, which all processes of the tests would inherit
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("SPG_SHARED", Path(__file__).parents[2] / "shared"))
 ROOT = Path(__file__).parents[1]
