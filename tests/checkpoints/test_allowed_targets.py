@@ -36,6 +36,10 @@ def reader():
     pass
 
 
+def _hidden():
+    pass
+
+
 run = partial(os.system, "true")
 """
 
@@ -63,7 +67,7 @@ def test_parts_of_a_trusted_package_are_allowed(package, target):
 
 REFUSED = [
     "os.system", "builtins.eval", "mybirds.system", "mybirds.os.system", "mybirds.subprocess.Popen", "mybirds.FileHandler",
-    "mybirds.run", "mybirds.nn.Linear", "mybirds.Stem.load_state_dict", "mybirds.Stem.__class__", "mybirds.nothing", "mybirds",
+    "mybirds.run", "mybirds.nn.Linear", "mybirds.Stem.load_state_dict", "mybirds.Stem.__class__", "mybirds.nothing", "mybirds", "mybirds._hidden",
     "mybirds.__loader__.load_module", "mybirds_evil.f", "mybirds.\u200bStem", 7, None, ["os.system"],
 ]  # fmt: skip
 

@@ -19,6 +19,10 @@ def test_allowed_and_forbidden_changes():
     assert rng_affecting_changes(saved, new) == ["module.compile=False in the checkpoint, True here"]
     new["module"] = {"compile": False, "channels_last": False}
     assert rng_affecting_changes(saved, new) == ["module.channels_last=True in the checkpoint, False here"]
+    compiled = {**saved, "module": {"compile": True, "channels_last": True}}
+    assert rng_affecting_changes(compiled, new) == [
+        "module.compile=True in the checkpoint, False here", "module.channels_last=True in the checkpoint, False here"
+    ]  # fmt: skip
     new["trainer"]["precision"], new["seed"] = "16-mixed", 1
     assert differences(saved, new) == [
         "seed=0 in the checkpoint, 1 here",

@@ -35,6 +35,16 @@ def test_different_weights_stay_apart(whole, tmp_path):
     assert torch.equal(weights(tmp_path, "best")["network.a4.weight"], before["network.a4.weight"])
 
 
+def test_one_file_alone_stays_as_it_is(whole, tmp_path):
+    run_dir = RunDir(tmp_path)
+    run_dir.checkpoints.mkdir()
+    shutil.copy(whole / "checkpoints/last.ckpt", run_dir.last)
+    share_equal_weights(run_dir.last, run_dir.best)
+    assert [path.name for path in run_dir.checkpoints.iterdir()] == ["last.ckpt"]
+    share_equal_weights(run_dir.last, run_dir.last)
+    assert run_dir.last.stat().st_nlink == 1
+
+
 def test_without_hard_links_both_stay(whole, tmp_path, monkeypatch):
     run_dir = RunDir(tmp_path)
     run_dir.checkpoints.mkdir()

@@ -54,6 +54,15 @@ def test_every_problem_is_listed(published):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("count", [5, 6])
+def test_the_first_five_are_named(published, count):
+    layout, state_dict = published
+    with pytest.raises(UserError) as error:
+        import_published({**state_dict, **{f"more.{k}": torch.zeros(1) for k in range(count)}}, layout, 7, map_size=28)
+    named = ", ".join(f"stem.more.{k}" for k in range(5))
+    assert str(error.value).endswith(f"{count} not used: {named}{', ...' if count > 5 else ''}")
+
+
 def test_unknown_layouts_and_things_that_are_no_state_dict():
     with pytest.raises(UserError, match="Did you mean 'author/inception_v3'"):
         import_published({}, "authors/inception_v3", 7, 28)

@@ -116,6 +116,14 @@ def test_limits(tmp_path, caplog, position, limits, message):
     ]
 
 
+@pytest.mark.parametrize(("others", "more"), [({}, ""), ({"b": 0}, ", and 1 more"), ({"b": 0, "c": 0}, ", and 2 more")])
+def test_another_config_is_told_by_its_first_difference(tmp_path, others, more):
+    saved = {**CONFIG, "a": 1, "b": 1, "c": 1}
+    save_resume_checkpoint(checkpoint(saved, step=7), RunDir(tmp_path))
+    with pytest.raises(UserError, match=rf"has another config \(a=1 in the checkpoint, 0 here{more}\); give the same"):
+        find_resume_state("auto", RunDir(tmp_path), {**saved, "a": 0, **others})
+
+
 def test_other_random_numbers_are_told(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     save_resume_checkpoint(checkpoint({**CONFIG, "module": {"compile": False}}, step=7), RunDir(tmp_path))
