@@ -60,6 +60,22 @@ def test_numbers_that_vary_are_always_named_and_ordered_by_size():
     assert [v.is_default for v in variants] == [False, False, False, True]
 
 
+def test_of_a_path_the_file_is_named_where_that_tells_it_apart():
+    one, two = (run(f"data.merge_classes=/home/me/birds/{name}.csv", name=name) for name in ("kinds", "sizes"))
+    assert labels(run(name="r0"), one, two) == [
+        "SPG",
+        "SPG data.merge_classes=kinds.csv",
+        "SPG data.merge_classes=sizes.csv",
+    ]
+    other = run("data.merge_classes=/home/you/kinds.csv", name="other")
+    assert labels(one, two, other) == [
+        "SPG data.merge_classes=/home/me/birds/kinds.csv",
+        "SPG data.merge_classes=sizes.csv",
+        "SPG data.merge_classes=/home/you/kinds.csv",
+    ]
+    assert reference_of(group_runs([one, two])[0], "SPG data.merge_classes=kinds.csv").runs == (one,)
+
+
 def test_a_named_set_is_named():
     assert labels(run(), run("thresholds=benchmark_cub_vgg16")) == ["SPG", "SPG thresholds=benchmark_cub_vgg16"]
     assert labels(run(), run("thresholds=author_code")) == ["SPG", "SPG thresholds=author_code"]

@@ -92,7 +92,7 @@ def plot_differences(pairs: Sequence[tuple[Variant, Difference]], reference: Var
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     better = "left of the line is better" if lower_is_better(metric) else "right of the line is better"
     label = f"{_metric_title(metric)} minus that of {plain_text(reference.label)}, points; {better}"
-    axes.set_xlabel(label, fontsize=9)
+    axes.set_xlabel(label, fontsize=9, loc="right")  # long names leave the axes little width
     tidy(axes)
     return figure
 

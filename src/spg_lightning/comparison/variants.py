@@ -1,6 +1,7 @@
 """Group runs into variants. The runs of a variant have the same name and data, and differ in the seed alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,12 +76,19 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Variant], list[str]]:
             left_out.append(f"{older.name}: same settings and seed as {run.name}, and older")
         seeds[run.seed] = run
     variants = []
+    short = _without_folders({value for identity in groups for value in identity[2:] if isinstance(value, str)})
     for (method, data, *values), seeds in groups.items():
         named = dict(zip(keys, values, strict=True))
-        settings = tuple(f"{key}={v:g}" if is_number(v) else v for key, v in named.items() if v is not None)
+        settings = tuple(f"{key}={v:g}" if is_number(v) else short[v] for key, v in named.items() if v is not None)
         ordered = tuple(seeds[seed] for seed in sorted(seeds, key=lambda seed: (str(type(seed)), seed)))
         variants.append(Variant(TITLES.get(method, str(method)), settings, named, data, ordered))
     return sorted(variants, key=_order), left_out
+
+
+def _without_folders(words: Collection[str]) -> dict[str, str]:
+    """Return override -> the override with the file's name in place of an absolute path, where that tells them apart."""
+    short = {word: re.sub(r"=/[^,\[\]]*/", "=", word) for word in words}
+    return {word: name if [*short.values()].count(name) == 1 else word for word, name in short.items()}
 
 
 def _with_image_counts(runs: Sequence[Run]) -> list[Run]:
