@@ -48,9 +48,10 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         )
     if cfg.maps is None:
         return _evaluate_checkpoint(cfg)
-    for key in ("classifier", "crops"):
+    for key in ("classifier", "crops", "perturbation_steps"):
         if cfg[key] is not None:
-            raise UserError(f"{key}={cfg[key]} is for checkpoint=...; with maps=... give predictions=<file>")
+            instead = "leave it out" if key == "perturbation_steps" else "with maps=... give predictions=<file>"
+            raise UserError(f"{key}={cfg[key]} is for checkpoint=...; {instead}")
     from spg_lightning.evaluation.map_folder import evaluate_maps
 
     return evaluate_maps(cfg)
@@ -64,6 +65,7 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
     from spg_lightning.data.truncated_images import truncation_warning
     from spg_lightning.evaluation.classifiers import open_classifier
     from spg_lightning.evaluation.network_evaluation import evaluate_module, inference_context, render_sample
+    from spg_lightning.evaluation.perturbation import insertion_and_deletion
     from spg_lightning.evaluation.ten_crop import TenCrop
     from spg_lightning.localizer import Localizer
     from spg_lightning.reporting.gallery import write_gallery
@@ -101,6 +103,9 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         classifier=cfg.classifier, crops=cfg.crops, pseudo_boxes=evaluation.pseudo_boxes,
     )  # fmt: skip
     with inference_context(trainer, network):
+        if cfg.perturbation_steps is not None:
+            measures = insertion_and_deletion(localizer, data, cfg.perturbation_steps)
+            evaluation.per_map[score_map].update({f"test/{name}": value for name, value in measures.items()})
         write_evaluation(
             folder.metrics, evaluation, facts, str(cfg.checkpoint), test,
             lambda index: render_sample(localizer, data, index), cfg.report_images,

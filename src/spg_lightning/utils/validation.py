@@ -170,6 +170,7 @@ RULES: dict[str, Rule] = {
     "num_thresholds": POSITIVE,
     "choose_by": _one_of_or((None,), CRITERION),
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
+    "perturbation_steps": _one_of_or((None,), POSITIVE),
     "map_size": _one_of_or(("own",), SIDE),
     "batch_size": POSITIVE,
     "top_k": POSITIVE,
