@@ -54,7 +54,7 @@ def test_without_hard_links_both_stay(whole, tmp_path, monkeypatch):
     def refused(*paths):
         raise PermissionError("no hard links here")
 
-    monkeypatch.setattr("pathlib.os.link", refused)
+    monkeypatch.setattr("os.link", refused)
     share_equal_weights(run_dir.last, run_dir.best)
     assert not run_dir.best.samefile(run_dir.last)
     monkeypatch.undo()
