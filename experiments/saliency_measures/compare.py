@@ -17,7 +17,7 @@ from torch import nn
 from spg_lightning.checkpoints.rebuild import load_network
 from spg_lightning.config.build import build_data, build_module
 from spg_lightning.data.images import batches
-from spg_lightning.evaluation.perturbation import KERNEL, SIGMA, deletion_curve, gaussian_blur, insertion_curve
+from spg_lightning.evaluation.perturbation import class_probability, probability_curve, start_and_end
 from spg_lightning.localization.saliency_metrics import energy_in_box, pointing_game
 from spg_lightning.localizer import Localizer
 
@@ -79,11 +79,8 @@ def main():
             order = (-torch.from_numpy(maps).flatten(1)).argsort(dim=1, stable=True).argsort(dim=1)
             ranks = -order.reshape(maps.shape).float()
             share = -(-ranks[0].numel() // args.steps)
-            for name, ours, start, end in (
-                ("deletion", deletion_curve, inputs, torch.zeros_like(inputs)),
-                ("insertion", insertion_curve, gaussian_blur(inputs, [KERNEL] * 2, [SIGMA] * 2), inputs),
-            ):
-                curve = ours(localizer, inputs, ranks, labels, args.steps)
+            for name, (start, end) in start_and_end(inputs).items():
+                curve = probability_curve(class_probability(network, labels), start, end, ranks, args.steps)
                 metric = quantus.PixelFlipping(
                     features_in_step=share, perturb_func=mark, normalise=False, disable_warnings=True
                 )

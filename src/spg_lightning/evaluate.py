@@ -102,17 +102,20 @@ def _evaluate_checkpoint(cfg: DictConfig) -> Evaluation:
         None, started, trainer.strategy.root_device, checkpoint=str(cfg.checkpoint), score_map=score_map,
         classifier=cfg.classifier, crops=cfg.crops, pseudo_boxes=evaluation.pseudo_boxes,
     )  # fmt: skip
+    write_pseudo_boxes(folder.pseudo_boxes, data)
     with inference_context(trainer, network):
         if cfg.perturbation_steps is not None:
             measures = insertion_and_deletion(localizer, data, cfg.perturbation_steps)
-            evaluation.per_map[score_map].update({f"test/{name}": value for name, value in measures.items()})
+            added = {f"test/{name}": value for name, value in measures.items()}
+            evaluation = replace(
+                evaluation, per_map=evaluation.per_map | {score_map: evaluation.per_map[score_map] | added}
+            )
         write_evaluation(
             folder.metrics, evaluation, facts, str(cfg.checkpoint), test,
             lambda index: render_sample(localizer, data, index), cfg.report_images,
         )  # fmt: skip
         if cfg.gallery_images:
             write_gallery(folder.gallery, localizer, data, module.loss, cfg.gallery_images)
-    write_pseudo_boxes(folder.pseudo_boxes, data)
     log.info("results: %s", folder.path)
     return evaluation
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from spg_lightning.data.images import Batch
 from spg_lightning.data.predictions import Ranking
 from spg_lightning.evaluation.results import validation_numbers
-from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric, PredictedClasses
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.predicted_classes import PredictedClasses
 from spg_lightning.localization.threshold_scan import ThresholdScan
 from spg_lightning.localizer import Localizer
 from spg_lightning.score_maps.context import ScoreMap

@@ -343,6 +343,7 @@ def _write_results(
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):  # one row of all final metrics would widen every other row
             logger.log_metrics(evaluation.metrics, step=trainer.global_step)
+    write_pseudo_boxes(run_dir.pseudo_boxes, data)
     with inference_context(trainer, module.network):
         localizer.confidence = fit_confidence(localizer, data)
         add_localization(checkpoint, score_map, threshold, localizer.confidence.as_plain())
@@ -365,7 +366,6 @@ def _write_results(
                 views = collect_views(localizer, data, module.loss, cfg.gallery_images)
                 logger.log_evaluation(evaluation, views, data.class_names, facts)
                 logger.log_final_checkpoints(run_dir.best, run_dir.last)
-    write_pseudo_boxes(run_dir.pseudo_boxes, data)
     remove_unneeded_checkpoints(run_dir, checkpoint, cfg.keep_checkpoints, cfg.keep_resume_state)
     log.info("run folder: %s", run_dir.path)
 

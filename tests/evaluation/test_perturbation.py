@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2.functional import gaussian_blur
 
-from spg_lightning.evaluation.perturbation import area, deletion_curve, insertion_curve, probability_curve
+from spg_lightning.evaluation.perturbation import area, class_probability, probability_curve, start_and_end
 
 
 def brightness(images):
@@ -39,25 +40,25 @@ def test_against_loops_over_pixels():
     network = lambda inputs, branches: SimpleNamespace(  # noqa: E731
         logits=torch.stack([(inputs * weights).sum((1, 2, 3)), (inputs * weights.flip(1)).sum((1, 2, 3))], 1) / 40
     )
-    localizer, labels, steps = SimpleNamespace(network=network), torch.tensor([0, 1, 1]), 7
-    deletion = deletion_curve(localizer, images, maps, labels, steps)
-    insertion = insertion_curve(localizer, images, maps, labels, steps)
-    blurred = insertion_start(images)
+    labels, steps = torch.tensor([0, 1, 1]), 7
+    ends = start_and_end(images)
+    torch.testing.assert_close(ends["insertion"][0], gaussian_blur(images, [11, 11], [5.0, 5.0]))
+    probability = class_probability(network, labels)
+    insertion, deletion = (
+        probability_curve(probability, *ends[name], maps, steps) for name in ("insertion", "deletion")
+    )
     for index in range(3):
         order = sorted((-float(maps[index, y, x]), y, x) for y in range(12) for x in range(10))
-        for curve, start, end in ((deletion, images, torch.zeros_like(images)), (insertion, blurred, images)):
+        for curve, start, end in (
+            (deletion, images, torch.zeros_like(images)),
+            (insertion, ends["insertion"][0], images),
+        ):
             now = start[index].clone()
             for step in range(steps + 1):
                 expected = network(now[None], ()).logits.softmax(1)[0, labels[index]]
                 assert float(curve[index, step]) == pytest.approx(float(expected), abs=1e-6)
                 for _, y, x in order[18 * step : 18 * step + 18]:
                     now[:, y, x] = end[index, :, y, x]
-
-
-def insertion_start(images):
-    from torchvision.transforms.v2.functional import gaussian_blur
-
-    return gaussian_blur(images, [11, 11], [5.0, 5.0])
 
 
 def test_evaluate_adds_both(tiny_run, cli, tmp_path):
@@ -79,4 +80,6 @@ def test_maps_have_no_classifier(cli, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2), np.float32))
     found = cli("evaluate", f"maps={tmp_path}", f"metadata={tmp_path}", "perturbation_steps=4")
     assert found.line == "error: perturbation_steps=4 is for checkpoint=...; leave it out"
-    assert cli("evaluate", "checkpoint=x.ckpt", "perturbation_steps=0").line.startswith("error: perturbation_steps=0: ")
+    for value in (0, 1001, 10**20):
+        line = cli("evaluate", "checkpoint=x.ckpt", f"perturbation_steps={value}").line
+        assert line == f"error: perturbation_steps={value}: choose a whole number from 1 to 1000, or null"

@@ -6,7 +6,6 @@ import torch
 
 from spg_lightning.localization import LocalizationMetric, summarize
 from spg_lightning.localization.five_boxes import THRESHOLDS, best_pair, five_box_hits
-from spg_lightning.localization.metrics import PredictedClasses
 from spg_lightning.localization.threshold_scan import scan_thresholds
 
 PART, WHOLE = [[5, 5, 8, 8]], [[5, 5, 14, 14]]
@@ -107,17 +106,3 @@ def test_against_loops_over_images_and_boxes():
                 ious = [scan.box_at(THRESHOLDS[at])[1] for of_class, at in boxes if of_class == rank]
                 right += any(iou >= 0.5 for iou in ious)
             assert metric.compute().star_hits[tight, loose] == right
-
-
-def test_ranks_of_predicted_classes():
-    ranked = torch.tensor([[4, 2, 1, 0, 3, 5], [0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
-    predicted = PredictedClasses.of(ranked, torch.tensor([1, 5, 5]), 10)
-    assert predicted.rank.tolist() == [2, 5, 0]
-    assert predicted.top1.tolist() == [False, False, True]
-    assert predicted.top5.tolist() == [True, False, True]
-    # too few to say, unless there are no more classes
-    two = ranked[:, :2]
-    assert PredictedClasses.of(two, torch.tensor([1, 0, 5]), 10)[1:] == (None, None)
-    of_two = PredictedClasses.of(torch.tensor([[1, 0], [0, -1]]), torch.tensor([0, 1]), 2)
-    assert of_two.rank.tolist() == [1, 3]
-    assert of_two.top5.tolist() == [True, False]

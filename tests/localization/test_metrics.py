@@ -49,6 +49,37 @@ def test_the_mean_iou_is_that_of_the_largest_contour_at_each_threshold():
         LocalizationMetric(20, choose_by="iou")
 
 
+def test_the_box_quality_of_one_image_is_its_iou():
+    maps, boxes, *_ = images(1)
+    metric = LocalizationMetric(20, choose_by="mean_iou")
+    metric.update(maps, boxes)
+    best = max(scan_thresholds(maps[0].numpy(), boxes[0]).box_at(t)[1] for t in default_thresholds(20))
+    assert metric.compute().box_quality().max() == pytest.approx(100 * best, abs=1e-6)
+    assert metric.scans == [], "kept on demand"
+
+
+def test_every_pixel_is_counted_once():
+    maps, boxes, _, _, masks = images(5)
+    metric = LocalizationMetric(20)
+    metric.update(maps, boxes, masks=masks)
+    background, foreground = metric.compute().pixel_hist.sum(1)
+    assert (background, foreground) == (int((~masks).sum()), int(masks.sum()))
+
+
+def test_top1_localization_is_measured_at_the_threshold_of_gt_known():
+    """One image of the right class needs a low threshold, two of wrong classes a high one, which GT-known error chooses."""
+    score_map = torch.zeros(3, 20, 20)
+    score_map[:, 5:15, 5:15] = 0.5
+    score_map[:, 5:9, 5:9] = 1.0
+    part, whole = np.array([[5, 5, 8, 8]]), np.array([[5, 5, 14, 14]])
+    right = torch.tensor([True, False, False])
+    test, val = (counted([(score_map, [whole, part, part], right, right)]).compute() for _ in range(2))
+    found = summarize(test, val)
+    assert found["gt_known_error"] == pytest.approx(100 / 3)
+    assert found["loc_top1_error"] == 100
+    assert found["loc_top1_error_oracle"] == pytest.approx(200 / 3)
+
+
 def sliced(data, start, stop):
     return tuple(column[start:stop] for column in data)
 

@@ -6,6 +6,8 @@ import pytest
 from spg_lightning.errors import UserError
 from spg_lightning.localization.threshold_scan import (
     LONGEST_SIDE,
+    box_in_photo,
+    box_of_map,
     check_map,
     default_thresholds,
     quantize,
@@ -56,3 +58,22 @@ def test_a_map_without_a_name_is_the_score_map():
     for read in (quantize, lambda score_map: scan_thresholds(score_map, np.zeros((0, 4), int))):
         with pytest.raises(UserError, match=r"^score map: values must lie in \[0, 1\]; found 0 to 2"):
             read(np.array([[0.0, 2.0]]))
+
+
+def test_the_box_of_a_map_is_in_the_photos_pixels():
+    score_map = np.zeros((20, 40), np.float32)
+    score_map[5:11, 10:21] = 0.5
+    score_map[6:9, 12:15] = 1.0
+    # corners as contours have them: the far one is the first pixel outside
+    assert box_of_map(score_map, 0.2, (80, 60)) == (20, 15, 42, 33)
+    assert box_of_map(score_map, 0.8, (80, 60)) == (24, 18, 30, 27)
+    with pytest.raises(UserError, match=r"values must lie in \[0, 1\]"):
+        box_of_map(score_map * 2, 0.2, (80, 60))
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [([1, 2, 39, 10], (2, 6, 80, 30)), ([1, 2, 10, 19], (2, 6, 20, 60)), ([1, 2, 38, 18], (2, 6, 76, 54))],
+)
+def test_a_box_at_the_maps_far_edge_reaches_the_photos(box, expected):
+    assert box_in_photo(np.array(box), (40, 20), (80, 60)) == expected

@@ -18,6 +18,7 @@ from spg_lightning.spg.network import SPGNetwork
 
 log = logging.getLogger(__name__)
 AUTO, ALWAYS = "auto", "always"
+CHOICES = "choose auto, always, or a file of rows <image id>,<x0>,<y0>,<x1>,<y1>"
 
 
 class PseudoBoxes(pl.Callback):
@@ -27,9 +28,14 @@ class PseudoBoxes(pl.Callback):
         source: "auto": boxes of the training-free maps, if val has neither boxes nor masks; "always": also if it has some, which
             are then not used; or the path of a file in the format of the benchmark's localization.txt.
         maps: the training-free maps; None if the stem has no pretrained weights.
+
+    Raises:
+        UserError: no source is given.
     """
 
-    def __init__(self, source: str, maps: TrainingFreeMaps | None) -> None:
+    def __init__(self, source: str | None, maps: TrainingFreeMaps | None) -> None:
+        if source is None:  # evaluate's default, which takes that of the training
+            raise UserError(f"pseudo_boxes=null: {CHOICES}")
         self.source, self.maps = source, maps
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -88,9 +94,7 @@ def write_pseudo_boxes(path: Path, data: ImageDataModule) -> None:
 def _of_file(source: str, val: Records) -> tuple[Float[np.ndarray, "N 4"], Int[np.ndarray, " n"]]:
     path = Path(source).expanduser()
     if not path.is_file():
-        raise UserError(
-            f"pseudo_boxes={source}: choose auto, always, or a file of rows <image id>,<x0>,<y0>,<x1>,<y1>, which is missing"
-        )
+        raise UserError(f"pseudo_boxes={source}: {CHOICES}, which is missing")
     boxes, offsets = read_boxes(path, val.images)
     if not len(boxes):
         raise UserError(f"pseudo_boxes={source} has no box of a val image; their ids are like {val.images[0]}")

@@ -26,7 +26,8 @@ from spg_lightning.data.records import Records
 from spg_lightning.errors import UserError
 from spg_lightning.evaluation.map_checks import MapFacts, warn_of_maps
 from spg_lightning.evaluation.results import Evaluation, ImageResult, compute_evaluation, image_results
-from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric, PredictedClasses
+from spg_lightning.localization.metrics import LocalizationCounts, LocalizationMetric
+from spg_lightning.localization.predicted_classes import PredictedClasses
 from spg_lightning.localization.threshold_scan import ThresholdScan, check_map, scale_boxes
 from spg_lightning.reporting.run_page import Picture, write_evaluation
 from spg_lightning.utils.provenance import provenance

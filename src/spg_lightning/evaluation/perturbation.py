@@ -12,6 +12,7 @@ from torchvision.transforms.functional import gaussian_blur
 from spg_lightning.data.images import batches
 from spg_lightning.datamodule import ImageDataModule
 from spg_lightning.localizer import Localizer
+from spg_lightning.spg.network import SPGNetwork
 from spg_lightning.utils.durations import duration
 
 log = logging.getLogger(__name__)
@@ -51,34 +52,13 @@ def area(curve: Float[Tensor, "B n"]) -> Float[Tensor, " B"]:
     return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
 
 
-def deletion_curve(
-    localizer: Localizer,
-    inputs: Float[Tensor, "B 3 Y X"],
-    maps: Float[Tensor, "B Y X"],
-    labels: Int[Tensor, " B"],
-    steps: int,
-) -> Float[Tensor, "B n"]:
-    """Return the probabilities as pixels become the mean colour of the stem's normalisation, 0 after it.
+def start_and_end(inputs: Float[Tensor, "B 3 Y X"]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the normalised images that each measure starts from and ends with.
 
-    Args:
-        localizer: with the network in evaluation mode.
-        inputs: normalised images.
-        maps, steps: see `probability_curve`.
-        labels: the classes.
+    Insertion sharpens a blurred image; deletion leaves the mean colour of the stem's normalisation, which is 0.
     """
-    return probability_curve(_probability(localizer, labels), inputs, torch.zeros_like(inputs), maps, steps)
-
-
-def insertion_curve(
-    localizer: Localizer,
-    inputs: Float[Tensor, "B 3 Y X"],
-    maps: Float[Tensor, "B Y X"],
-    labels: Int[Tensor, " B"],
-    steps: int,
-) -> Float[Tensor, "B n"]:
-    """Return the probabilities as the pixels of a blurred image become sharp; arguments as for `deletion_curve`."""
     blurred = gaussian_blur(inputs, [KERNEL, KERNEL], [SIGMA, SIGMA])
-    return probability_curve(_probability(localizer, labels), blurred, inputs, maps, steps)
+    return {"insertion": (blurred, inputs), "deletion": (inputs, torch.zeros_like(inputs))}
 
 
 @torch.no_grad()
@@ -92,24 +72,21 @@ def insertion_and_deletion(localizer: Localizer, data: ImageDataModule, steps: i
         data: set up.
         steps: see `probability_curve`; an image takes 2 x (steps + 1) forwards.
     """
-    total, count, began = torch.zeros(2, dtype=torch.float64), 0, perf_counter()
+    total, count, began = {"insertion": 0.0, "deletion": 0.0}, 0, perf_counter()
     for batch in batches(data.dataset("test"), BATCH):
         labels = torch.as_tensor(batch["label"]).to(localizer.device)
         maps = torch.from_numpy(localizer.maps(batch["image"], labels.tolist())).to(localizer.device)
         inputs = localizer.network.stem.normalize(batch["image"].to(localizer.device))
-        for k, curve in enumerate((insertion_curve, deletion_curve)):
-            total[k] += area(curve(localizer, inputs, maps, labels, steps)).double().sum().cpu()
+        probability = class_probability(localizer.network, labels)
+        for name, (start, end) in start_and_end(inputs).items():
+            total[name] += float(area(probability_curve(probability, start, end, maps, steps)).double().sum())
         if not count and len(data.dataset("test")) > 4 * len(labels):
             left = (perf_counter() - began) * (len(data.dataset("test")) / len(labels) - 1)
             log.info("insertion and deletion in %d steps: about %s", steps, duration(left))
         count += len(labels)
-    insertion, deletion = (100 * total / max(count, 1)).tolist()
-    return {"insertion": insertion, "deletion": deletion}
+    return {name: 100 * value / max(count, 1) for name, value in total.items()}
 
 
-def _probability(localizer: Localizer, labels: Int[Tensor, " B"]) -> Callable[[Tensor], Tensor]:
-    def probability(inputs: Tensor) -> Tensor:
-        logits = localizer.network(inputs, ()).logits.float()
-        return logits.softmax(1).gather(1, labels[:, None])[:, 0]
-
-    return probability
+def class_probability(network: SPGNetwork, labels: Int[Tensor, " B"]) -> Callable[[Tensor], Tensor]:
+    """Return normalised images (B, 3, Y, X) -> the probability of each one's class; the network is in evaluation mode."""
+    return lambda inputs: network(inputs, ()).logits.float().softmax(1).gather(1, labels[:, None])[:, 0]

@@ -63,7 +63,7 @@ class Evaluation:
         frame: width and height that boxes are compared in; None: those of each map, which differ.
         images: the chosen map's result for each test image.
         more_images: those of the other maps, and of val, if they were recorded.
-        pseudo_boxes: the score map whose boxes stood in for ground truth on val; "" if val has its own, or none.
+        pseudo_boxes: the score map, or the file, whose boxes stood in for ground truth on val; "" if none did.
         crops: over so many crops of a test image the class scores are averaged; None: they are those of the whole image.
     """
 

@@ -104,7 +104,7 @@ class Confidence:
         presence: that the image shows an object of the classes at all; None if val could not tell.
         present_above: images with a smaller presence show nothing.
         num_val: images of val that both were fitted on.
-        from_pseudo_boxes: boxes of a training-free map stood in for ground truth.
+        from_pseudo_boxes: pseudo boxes stood in for ground truth.
     """
 
     box: Logistic | None = None

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from spg_lightning.localization.threshold_scan import ThresholdScan, default_thresholds
 
 THRESHOLDS = default_thresholds(50)  # a tenth of a percent matters less here, and pairs of 1000 would be a million
+PAIRS = (len(THRESHOLDS), len(THRESHOLDS))  # tight, loose
 BOXED_CLASSES = 3
 TWO_BOXES, ONE_BOX = (0, 1), 2  # ranks of the classes with a tight and a loose box, and with a loose one alone
 

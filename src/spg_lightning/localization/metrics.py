@@ -6,7 +6,7 @@ Sums of integers do not depend on order: any split of the images over batches an
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from spg_lightning.errors import UserError
-from spg_lightning.localization.five_boxes import BOXED_CLASSES, best_pair, five_box_hits
-from spg_lightning.localization.five_boxes import THRESHOLDS as STAR_THRESHOLDS
+from spg_lightning.localization.five_boxes import PAIRS, best_pair, five_box_hits
 from spg_lightning.localization.pixel_metrics import (
     histogram_edges,
     mask_overlaps,
@@ -114,27 +113,6 @@ def _middle_of_best(row: np.ndarray) -> int:
     return int(longest[len(longest) // 2])
 
 
-class PredictedClasses(NamedTuple):
-    """How predicted classes compare with the labels; None where too few classes are predicted to say.
-
-    Attributes:
-        top1, top5: whether the label is the most probable class, or among the five most probable.
-        rank: of the label, 0 the most probable, `BOXED_CLASSES` or more if it is not among the first of them.
-    """
-
-    top1: Bool[Tensor, " B"] | None
-    top5: Bool[Tensor, " B"] | None
-    rank: Int[Tensor, " B"] | None
-
-    @classmethod
-    def of(cls, ranked: Int[Tensor, "B n"], labels: Int[Tensor, " B"], num_classes: int) -> "PredictedClasses":
-        """Compare the n most probable of `num_classes` classes, the most probable first, with the labels."""
-        right = ranked == labels[:, None]
-        rank = torch.where(right.any(1), right.int().argmax(1), max(BOXED_CLASSES, right.shape[1]))
-        has_five, has_three = (right.shape[1] >= min(count, num_classes) for count in (5, BOXED_CLASSES))
-        return cls(right[:, 0], right[:, :5].any(1) if has_five else None, rank if has_three else None)
-
-
 class LocalizationMetric(Metric):
     """Counts, over images and at all thresholds, where a score map's boxes meet the ground truth.
 
@@ -173,8 +151,7 @@ class LocalizationMetric(Metric):
         self.add_state("pixel_hist", torch.zeros(2, len(self.edges) - 1, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("saliency", torch.zeros(len(SALIENCY), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("iou", torch.zeros(len(self.thresholds), dtype=torch.int64), dist_reduce_fx="sum")
-        star_hits = torch.zeros(len(STAR_THRESHOLDS), len(STAR_THRESHOLDS), dtype=torch.int64)
-        self.add_state("star_hits", star_hits, dist_reduce_fx="sum")
+        self.add_state("star_hits", torch.zeros(PAIRS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(7, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
@@ -302,10 +279,11 @@ def summarize(test: LocalizationCounts, val: LocalizationCounts | None) -> dict[
     """Return the metrics by name, in percent where a percentage is meant.
 
     Plain names use thresholds chosen on `val`: `threshold`, the best for `val.choose_by`, for the localization errors and
-    max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70; its best pair for loc_top5_star_error. Names that end in `_oracle` use `test`'s own best
-    thresholds. Without `val` there are only the latter. PxAP and the saliency measures have no threshold. What cannot be known
-    is left out: box metrics without boxes, classification and top-1 / top-5 localization errors without predicted classes, PxAP
-    and the masks' IoU and F1 without masks. Where val has masks and no boxes, `threshold` is the best for their IoU.
+    max_box_acc; each IoU's own best for max_box_acc_iou30, 50, 70; the best pair for loc_top5_star_error. Names that end in
+    `_oracle` use `test`'s own best thresholds. Without `val` there are only the latter. PxAP and the saliency measures have no
+    threshold. What cannot be known is left out: box metrics without boxes, classification and top-1 / top-5 localization errors
+    without predicted classes, PxAP and the masks' IoU and F1 without masks. Where val has masks and no boxes, `threshold` is the
+    best for their IoU.
     """
     out = {"num_images": float(test.num_images), "num_boxed": float(test.num_boxed)}
     right = {1: (test.num_classified, test.top1), 5: (test.num_top5, test.top5)}

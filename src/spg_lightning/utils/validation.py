@@ -1,6 +1,7 @@
 """Ranges of the numbers of a config, checked before anything is read or built, so that a mistake costs seconds."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,17 @@ NAMES: Rule = (
     "choose a list of names, [a,b]",
 )
 
-PATH: Rule = (lambda value: isinstance(value, str), "choose a path; one that reads as a number begins with ./")
+NAME_MAX = 255  # bytes of a file's name; the system refuses longer ones without naming the key
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and all(len(os.fsencode(name)) <= NAME_MAX for name in value.split("/"))
+
+
+PATH: Rule = (
+    _is_path,
+    f"choose a path; one that reads as a number begins with ./, and a name has at most {NAME_MAX} bytes",
+)
 
 COUNTS: Rule = (
     lambda value: OmegaConf.is_dict(value) and all(map(_is_whole, value.values())),
@@ -80,12 +91,12 @@ RULES: dict[str, Rule] = {
             "root",
             "class_names",
             "merge_classes",
+            "data.merge_classes",
         ),
         _one_of_or((None,), PATH),
     ),
     "pseudo_boxes": _one_of_or(
-        (None,),
-        (lambda value: isinstance(value, str), "choose auto, always, or a file of rows <image id>,<x0>,<y0>,<x1>,<y1>"),
+        (None,), (_is_path, "choose auto, always, or a file of rows <image id>,<x0>,<y0>,<x1>,<y1>")
     ),
     "page_maps": _one_of_or(("auto", None), NAMES),
     "trust": NAMES,
@@ -170,7 +181,9 @@ RULES: dict[str, Rule] = {
     "num_thresholds": POSITIVE,
     "choose_by": _one_of_or((None,), CRITERION),
     "crops": (lambda value: value in (None, 10), "choose 10, or null for the whole image alone"),
-    "perturbation_steps": _one_of_or((None,), POSITIVE),
+    "perturbation_steps": _one_of_or(
+        (None,), (lambda value: _is_whole(value) and 0 < value <= 1000, "choose a whole number from 1 to 1000")
+    ),
     "map_size": _one_of_or(("own",), SIDE),
     "batch_size": POSITIVE,
     "top_k": POSITIVE,

@@ -1,4 +1,4 @@
-"""Read ground truth in the format of the CVPR 2020 benchmark (Choe et al., "Evaluating WSOL Methods Right").
+"""Read ground truth, and write boxes, in the format of the CVPR 2020 benchmark (Choe et al., "Evaluating WSOL Methods Right").
 
 One folder a split:
 
