@@ -96,6 +96,8 @@ def test_without_pretrained_weights_there_are_none_to_draw(cub, tmp_path):
         run(cub, tmp_path, "pseudo_boxes=always", "stem.weights=none", "training_free=none")
     with pytest.raises(UserError, match="pseudo_boxes=3: choose auto, always, or a file of rows"):
         run(cub, tmp_path, "pseudo_boxes=3")
+    with pytest.raises(UserError, match="pseudo_boxes=null: choose auto, always, or a file of rows"):
+        run(cub, tmp_path, "pseudo_boxes=null")
 
 
 def test_images_may_have_several_boxes_or_none(tmp_path):

@@ -59,6 +59,8 @@ def test_the_defaults_are_in_range_and_every_rule_has_a_key():
         ("predict", "top_k=[]", "1 or more"),
         ("predict", "page_maps=0", "a list of names, .*, or auto, null"),
         ("evaluate", "maps=0.5", "choose a path; one that reads as a number begins with"),
+        ("train", f"data.merge_classes={'x' * 256}", "choose a path; .*, and a name has at most 255 bytes, or null"),
+        ("evaluate", f"pseudo_boxes='birds/{'ä' * 128}'", "choose auto, always, or a file of rows"),
         ("report", "runs=2020", "choose a path"),
         ("convert", "output=[]", "choose a path"),
         ("predict", "trust=0.5", "a list of names"),
