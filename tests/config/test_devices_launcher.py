@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hydra.errors import ConfigCompositionException
 
 from spg_lightning import UserError
 from spg_lightning.utils.output_dir_lock import NAME
@@ -111,8 +112,9 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(cli, pretend, tmp_p
     pretend(interrupted)
     command = ("train", "-m", "seed=0,1,2,3,4,5", *DEVICES, f"output_dir={tmp_path / 'sweep'}")
     outcome = cli(*command)
-    assert outcome.code == 130
+    assert outcome.code == 130, outcome.err
     assert "Traceback" not in outcome.err
+    assert "error:" not in outcome.err
     assert "stopping 4 jobs" in outcome.err
     assert outcome.err.splitlines()[-1].startswith("sweep stopped by hand after 1 trained")
     assert sorted(file.stem for file in tmp_path.glob("*.stopped")) == ["1", "2", "3", "4"]
@@ -166,3 +168,33 @@ def test_killed_and_interrupted_jobs_end_as_those_of_a_plain_sweep(tmp_path):
         for name in ("metrics.json", "curves.csv", "images.csv"):
             ours, plain = (tmp_path / f"{sweep}/seed-{seed}/{name}" for sweep in ("shares", "plain"))
             assert ours.read_text() == plain.read_text(), (seed, name)
+
+
+def test_an_interruption_while_a_job_is_composed_is_none_of_the_errors(cli, pretend, tmp_path, monkeypatch):
+    """Hydra raises an error of its own then."""
+
+    def compose(*args, **kwargs):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt as interruption:
+            raise ConfigCompositionException from interruption
+
+    pretend(lambda cfg: 50.0)
+    monkeypatch.setattr("hydra._internal.config_loader_impl.ConfigLoaderImpl.load_sweep_config", compose)
+    outcome = cli("train", "-m", "seed=0,1", *DEVICES, f"output_dir={tmp_path / 'sweep'}")
+    assert outcome.code == 130, outcome.err
+    assert "error:" not in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("sweep stopped by hand after 0 trained")
+
+
+def test_signals_that_the_shell_ignores_are_ignored(cli, pretend, tmp_path):
+    """As under nohup."""
+    pretend(lambda cfg: os.kill(os.getppid(), signal.SIGHUP) or 50.0)
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        outcome = cli("train", "-m", "seed=0,1", *DEVICES, f"output_dir={tmp_path / 'sweep'}")
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert outcome.code == 0, outcome.err
+    assert "2 trained" in outcome.err

@@ -42,7 +42,8 @@ from spg_lightning.utils.terminal import print_line, replace_unknown_characters
 from spg_lightning.utils.user_code import user_line
 
 T = TypeVar("T")
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # from Slurm and submitit
+# Ctrl-C, and what Slurm and submitit send
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 CONFIGS = "pkg://spg_lightning.conf"
 
 
@@ -133,7 +134,11 @@ def _run_sweep(sweep: Sweep) -> int:
         finally:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir).resolve())
 
+    interrupted = False
+
     def stop(number: int, frame: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
         raise KeyboardInterrupt
 
     if sweep.size:
@@ -142,15 +147,18 @@ def _run_sweep(sweep: Sweep) -> int:
     sweep.records.clear()
     Plugins.instance().register(DevicesLauncher)  # in an editable installation Hydra does not find it
     previous = os.environ.get("HYDRA_FULL_ERROR")
-    handlers = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    # nohup and a shell's background jobs ignore some of them
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, stop) for number in heeded}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of exiting
     code = 0
     try:
         hydra.main(config_path=CONFIGS, config_name=sweep.command, version_base="1.3")(task)()
-    except KeyboardInterrupt:
-        print_line(sweep.stopped())
-        return 130
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        # Hydra makes an error of its own of one that arrives while it composes a job's config
+        if interrupted or isinstance(error, KeyboardInterrupt):
+            print_line(sweep.stopped())
+            return 130
         code = 1
         # if all jobs failed, their errors say more than the sweeper's
         jobs = sweep.records.all()
