@@ -1,11 +1,13 @@
 """The help of a command: its own groups, and values that are paths."""
 
+import pickle
 from importlib.resources import files
 
 import pytest
+from hydra.core.singleton import Singleton
 
 from spg_lightning.config import command_help
-from spg_lightning.config.command_help import WITH_PLUS, groups_of
+from spg_lightning.config.command_help import WITH_PLUS, groups_of, register_help_resolver
 from spg_lightning.config.compose import choices_of
 from spg_lightning.config.overrides import quote_existing_paths
 
@@ -57,3 +59,11 @@ def test_only_values_that_name_existing_paths_are_quoted(tmp_path, monkeypatch):
         "x=",
     ]
     assert quote_existing_paths(same) == same
+
+
+def test_what_launchers_pickle_for_jobs_elsewhere_can_be_pickled():
+    """Joblib and submitit send Hydra's state with each job."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    register_help_resolver()
+    loaded = pickle.loads(cloudpickle.dumps(Singleton.get_state()))
+    assert loaded.keys() == Singleton.get_state().keys()

@@ -15,9 +15,11 @@ WITH_PLUS = {"train": ("sweep",)}  # groups that a command takes as +group=choic
 
 def register_help_resolver() -> None:
     """Let the templates of the help name a command's groups. Hydra resolves them at each start, several times: once is enough."""
-    OmegaConf.register_new_resolver(RESOLVER, cache(group_lines), replace=True)
+    group_lines.cache_clear()  # another start may see other groups
+    OmegaConf.register_new_resolver(RESOLVER, group_lines, replace=True)
 
 
+@cache  # the function itself: launchers pickle the resolver by its name
 def group_lines(command: str) -> str:
     """Return a line for each config group of a command, with its choices; what does not fit goes on below, indented."""
     lines = [f"{group}: {', '.join(choices_of(group))}" for group in groups_of(command)]
