@@ -4,6 +4,7 @@ Hydra knows the first only in its own main function and the second only while it
 for checks, help, error hints and the jobs of a sweep as well.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -41,7 +42,7 @@ def set_user_search_path(arguments: list[str]) -> None:
                 value = OverridesParser.create().parse_override(word).value()
             except HydraException:
                 continue  # the check of the overrides explains it
-            _paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
+            _paths.extend(_source(str(path)) for path in (value if isinstance(value, list) else [value]))
 
 
 def config_dirs(arguments: list[str]) -> list[str]:
@@ -58,6 +59,19 @@ def search_path_override() -> list[str]:
     """Return the override that gives another process the same folders; empty without any."""
     quoted = ",".join("'" + path.replace("'", "\\'") + "'" for path in _paths)
     return [f"hydra.searchpath=[{quoted}]"] if _paths else []
+
+
+def _source(path: str) -> str:
+    """Return a `pkg://` of a package without `__init__.py` as its folder: from Python 3.12 on, Hydra cannot list its groups."""
+    if not path.startswith("pkg://"):
+        return path
+    try:
+        spec = find_spec(path.removeprefix("pkg://").replace("/", "."))
+    except ImportError:
+        return path  # Hydra's error names it
+    if spec is None or spec.origin is not None or not spec.submodule_search_locations:
+        return path
+    return f"file://{next(iter(spec.submodule_search_locations))}"
 
 
 def _folder(name: str) -> Path:
