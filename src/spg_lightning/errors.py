@@ -9,6 +9,22 @@ class UserError(ValueError):
     """A mistake in the input. Its text is one line: the file, row or key, and the way out."""
 
 
+class RunStopped(BaseException):
+    """A run ends before its end, with nothing wrong. Not an `Exception`, so that no handler on the way mistakes it for an error.
+
+    Attributes:
+        code: exit code.
+    """
+
+    code: int
+
+
+class RunPruned(RunStopped):
+    """A trial of a search is hopeless."""
+
+    code = 4
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the choice most like `name`, or an empty string."""
     found = get_close_matches(name, list(choices), n=1, cutoff=0.5)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spg_lightning.config.command_line import run_command
 from spg_lightning.config.sweep import hydra_quote
-from spg_lightning.errors import UserError
+from spg_lightning.errors import RunPruned, UserError
 from spg_lightning.utils.atomic import atomically
 from spg_lightning.utils.distributed import is_global_zero, is_restart, kill_other_processes
 from spg_lightning.utils.garbage_collection import paused_collection
@@ -27,6 +27,7 @@ from spg_lightning.utils.logging import configure_logging, hide_lightning_tips
 from spg_lightning.utils.output_dir_lock import output_dir_lock
 from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.signals import RunInterrupted, StopSignals
+from spg_lightning.utils.study_file import trial_of_this_process
 from spg_lightning.utils.validation import check_ranges
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def train(cfg: DictConfig) -> TrainResult:
     Raises:
         UserError: a mistake in the config, the data or the weights that the user can fix.
         RunInterrupted: a signal stopped the run; `resume=auto` resumes it.
+        RunPruned: it was a hopeless trial of a search.
     """
     check_ranges(cfg)
     run_dir = RunDir(Path(cfg.output_dir))
@@ -80,6 +82,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
         from spg_lightning.callbacks.collapse_warning import CollapseWarning
         from spg_lightning.callbacks.non_finite_guard import NonFiniteGuard
         from spg_lightning.callbacks.per_rank_seed import PerRankSeed
+        from spg_lightning.callbacks.pruning import Pruning
         from spg_lightning.callbacks.pseudo_boxes import PseudoBoxes
         from spg_lightning.callbacks.resumable_checkpoint import ResumableCheckpoint
         from spg_lightning.callbacks.save_metadata import SaveMetadata
@@ -113,6 +116,8 @@ def _train(cfg: DictConfig, run_dir: RunDir, signals: StopSignals) -> TrainResul
     training_free = build_training_free(cfg)
     own: list[pl.Callback] = [PerRankSeed(cfg.seed), guard, checkpointer, SaveMetadata(metadata), CollapseWarning()]
     own.append(PseudoBoxes(cfg.pseudo_boxes, training_free))
+    if trial := trial_of_this_process():
+        own.append(Pruning(trial, cfg.objective))
     if cfg.get("seeds") is not None:
         own.append(instantiate_node(cfg.seeds, _partial_=True)(maps=training_free))
     trainer = build_trainer(cfg, own)
@@ -271,6 +276,8 @@ def _closing_loggers(trainer: pl.Trainer) -> Iterator[None]:
         status = "success"
     except BaseException as error:
         kill_other_processes(trainer)
+        if isinstance(error, RunPruned):
+            status = "pruned"
         for logger in trainer.loggers:
             if isinstance(logger, WandbResultsLogger):
                 logger.log_error(error)

@@ -21,7 +21,7 @@ def pretend(monkeypatch):
     monkeypatch.setattr(jobs, "is_complete", look)
 
     def install(function):
-        def run(sweep, overrides, folder, error_file, log):
+        def run(sweep, overrides, folder, error_file, log, variables):
             cfg = asked[-1]
             ran.append(cfg)
             value = function(cfg)

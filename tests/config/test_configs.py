@@ -24,7 +24,6 @@ CHOICES = sorted(
 # targets with **kwargs -> the functions that take them, beside the base class
 PASSED_ON = {WandbResultsLogger: (wandb.init,), DDPStrategy: (DistributedDataParallel,)}
 NEEDS = {
-    "optuna": "optuna_sweeper",
     "joblib": "joblib_launcher",
     "submitit_slurm": "submitit_launcher",
     "submitit_local": "submitit_launcher",
@@ -66,7 +65,7 @@ def test_keys_are_the_constructors_arguments(file):
     for node in nodes(yaml.safe_load(text)):
         names = accepted(located(node["_target_"]))
         for key in node:
-            assert key in ("_target_", "_partial_") or key in names, (node["_target_"], key)
+            assert key in ("_target_", "_partial_", "_recursive_", "defaults") or key in names, (node["_target_"], key)
 
 
 def test_a_misspelt_key_of_a_target_that_passes_keywords_on_is_found():
@@ -93,6 +92,8 @@ def test_every_choice_composes(group, choice):
     if choice in NEEDS:
         pytest.importorskip(f"hydra_plugins.hydra_{NEEDS[choice]}", reason="the extra `sweeps` is not installed")
     command, needed = ("predict", ["checkpoint=x", "images=x"]) if group == "writer" else ("train", [])
+    if group.startswith("hydra/sweeper/"):
+        needed = ["+sweep=optuna"]
     cfg = compose(command, [f"{'+' if group == 'sweep' else ''}{group}={choice}", "output_dir=x", *needed])
     assert OmegaConf.to_container(cfg, resolve=True)
 

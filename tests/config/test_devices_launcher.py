@@ -124,7 +124,7 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_continues(cli, pretend, tmp_p
 
 
 def test_optuna_proposes_trials_for_all_devices(cli, pretend, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra `sweeps` is not installed")
+    pytest.importorskip("optuna", reason="the extra `sweeps` is not installed")
     pretend(held)
     search = ("+sweep=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     outcome = cli("train", *search, *DEVICES, f"output_dir={tmp_path}")

@@ -11,10 +11,11 @@ import pytest
 import wandb
 
 from spg_lightning import UserError, compose, train
+from spg_lightning.errors import RunPruned
 from spg_lightning.loggers.wandb import WandbResultsLogger
 from spg_lightning.loggers.wandb_history import STEP
 from spg_lightning.utils.signals import RunInterrupted
-from tests.callbacks.helpers import SMALL, Died, dies
+from tests.callbacks.helpers import SMALL, Died, Dies, dies
 from tests.conftest import ROOT
 from tests.loggers.wandb_files import Run
 from tests.loggers.wandb_server import serving
@@ -120,6 +121,18 @@ def test_alerts_tell_of_a_signal_a_loss_that_is_not_finite_and_a_failure(cub, tm
     with pytest.raises(RunInterrupted):
         run(cub, tmp_path / "by hand", *dies(2, by="SIGINT"))
     assert attempts(tmp_path / "by hand")[0].alerts == []
+
+
+def test_a_pruned_trial_is_no_failure(cub, tmp_path, monkeypatch):
+    def prune(*arguments):
+        raise RunPruned("hopeless")
+
+    monkeypatch.setattr(Dies, "act", prune)
+    with pytest.raises(RunPruned):
+        run(cub, tmp_path, *dies(2))
+    (attempt,) = attempts(tmp_path)
+    assert attempt.alerts == []
+    assert attempt.exit_code == 0
 
 
 def test_checkpoints_and_the_data_set_are_artifacts_with_lineage(cub, tmp_path, monkeypatch):

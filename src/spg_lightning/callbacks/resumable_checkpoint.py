@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from spg_lightning.checkpoints.resume_state import STATE, ResumeState, save_resume_checkpoint
-from spg_lightning.errors import UserError
+from spg_lightning.errors import RunStopped, UserError
 from spg_lightning.utils.lightning_internals import (
     batches_done,
     disable_sigterm_broadcast,
@@ -80,8 +80,8 @@ class ResumableCheckpoint(pl.Callback):
             )
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Kill the other processes of an interrupted run. It is saved, and they could end this process with them."""
-        if isinstance(exception, RunInterrupted):
+        """Kill the other processes of a stopped run. It is saved, or not needed, and they could end this process with them."""
+        if isinstance(exception, RunStopped):
             kill_launched_processes(trainer)
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.spg_devices_launcher import DevicesLauncher
+from hydra_plugins.spg_optuna_sweeper import OptunaSweeper
 from spg_lightning.config.command_help import register_help_resolver
 from spg_lightning.config.overrides import (
     HELP_FLAGS,
@@ -34,10 +35,10 @@ from spg_lightning.config.search_path import set_user_search_path
 from spg_lightning.config.sweep import Sweep
 from spg_lightning.config.sweep_job import is_job_of_a_sweep, report_job_error, run_job
 from spg_lightning.config.variant import set_variant
-from spg_lightning.errors import UserError, find_user_error, first_line, shorten_words
+from spg_lightning.errors import RunStopped, UserError, find_user_error, first_line, shorten_words
 from spg_lightning.utils.distributed import delay_secondary_error, is_global_zero, is_restart
 from spg_lightning.utils.output_dir_lock import output_dir_lock
-from spg_lightning.utils.signals import RunInterrupted, stop_with_parent
+from spg_lightning.utils.signals import stop_with_parent
 from spg_lightning.utils.terminal import print_line, replace_unknown_characters
 from spg_lightning.utils.user_code import user_line
 
@@ -69,7 +70,7 @@ def run_command(command: str) -> None:
 
     try:
         hydra.main(config_path=CONFIGS, config_name=command, version_base="1.3")(task)()
-    except RunInterrupted as stop:
+    except RunStopped as stop:
         delay_secondary_error(is_user_error=True)
         report_job_error(str(stop))
         if is_global_zero():
@@ -144,8 +145,9 @@ def _run_sweep(sweep: Sweep) -> int:
     if sweep.size:
         print_line(f"sweep of {sweep.size}")
     sys.argv[1:] = sweep.arguments
-    sweep.records.clear()
-    Plugins.instance().register(DevicesLauncher)  # in an editable installation Hydra does not find it
+    sweep.records.begin(keep_ended=sweep.is_search)
+    for plugin in (DevicesLauncher, OptunaSweeper):
+        Plugins.instance().register(plugin)  # in an editable installation Hydra does not find it
     previous = os.environ.get("HYDRA_FULL_ERROR")
     # nohup and a shell's background jobs ignore some of them
     heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from spg_lightning.config.device_slots import Slot, devices_of, slots_of, usable_cores
-from spg_lightning.config.job_records import Job, JobRecords
+from spg_lightning.config.job_records import Job, JobRecords, job_name
 from spg_lightning.config.slot_processes import SlotJob, run_in_slots
 from spg_lightning.config.sweep_job import STOP_TIMEOUT_S
 from spg_lightning.config.sweep_monitor import SweepMonitor
@@ -82,7 +82,7 @@ def _compose_job(
         config.hydra.job.id = config.hydra.job.num = number
     sweep_dir = Path(str(config.hydra.sweep.dir))
     folder = sweep_dir / str(config.hydra.sweep.subdir)
-    name = str(config.hydra.job.override_dirname) or folder.name
+    name = job_name(folder, sweep_dir)
     records = JobRecords.of_sweep(sweep_dir)
     run = partial(
         run_job, hydra_context=hydra_context, task_function=task_function, config=config,

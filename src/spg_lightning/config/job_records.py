@@ -1,7 +1,8 @@
 """Records of a sweep's jobs: one file a job, written by any process or machine."""
 
 import json
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from spg_lightning.utils.atomic import replacing
@@ -9,7 +10,16 @@ from spg_lightning.utils.atomic import replacing
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: number, name, folder, status (`trained`, `skipped` or `failed`), objective and error."""
+    """One job of a sweep.
+
+    Attributes:
+        number: of the job.
+        name: what sets it apart from the others.
+        folder: of its run.
+        status: `trained`, `skipped` (finished before), `pruned` (a hopeless trial of a search) or `failed`.
+        objective: that a search minimizes or maximizes, None without one.
+        error: why it failed, or was pruned.
+    """
 
     number: int
     name: str
@@ -25,7 +35,14 @@ class Job:
             return f"{self.name}: finished before, skipped ({self.folder})"
         if self.status == "failed":
             return f"{self.name}: failed ({self.error}); the sweep continues"
+        if self.status == "pruned":
+            return f"{self.name}: pruned ({self.error})"
         return f"{self.name}: {self.status}"
+
+
+def job_name(folder: Path, sweep_folder: Path) -> str:
+    """Return the name of a job: its folder in the sweep's. A sweep over nothing shares that with its only job."""
+    return os.path.relpath(folder, sweep_folder) if folder.absolute() != sweep_folder.absolute() else folder.name
 
 
 @dataclass(frozen=True)
@@ -43,11 +60,18 @@ class JobRecords:
         """Return the records in the folder of a sweep."""
         return cls(folder / ".jobs")
 
-    def clear(self) -> None:
-        """Delete the records of an earlier call."""
+    def begin(self, keep_ended: bool) -> None:
+        """Delete the records of an earlier call.
+
+        Args:
+            keep_ended: keep those of the jobs that did not fail, as finished before.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        ended = [job for job in self.all() if job.status != "failed"] if keep_ended else []
         for file in self.folder.glob("[!.]*"):  # not the lock
             file.unlink()
+        for job in ended:
+            self.write(job if job.status == "pruned" else replace(job, status="skipped"))
 
     def write(self, job: Job) -> None:
         """Write the record of a job."""

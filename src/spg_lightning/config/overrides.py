@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -123,7 +123,9 @@ def _first_choice(override: Override) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     prefix = str(override.input_line).split("=", 1)[0]
-    return f"{prefix}={next(iter(override.sweep_string_iterator()))}"
+    value = override.value()
+    first = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()))
+    return f"{prefix}={first}"
 
 
 def _explain(command: str, error: Exception, overrides: list[Override]) -> str:

@@ -5,6 +5,7 @@ The folder follows from the command alone, so that the same command finds its fi
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from math import prod
@@ -23,7 +24,8 @@ from spg_lightning.utils.run_dir import RunDir
 from spg_lightning.utils.terminal import print_line
 
 NAMED_AFTER_THE_COMMAND = "auto"  # hydra.sweep.dir in conf/common.yaml
-GRID = "BasicSweeper"  # Hydra's own, which runs every combination
+# sweepers: Hydra's own, which runs every combination, and ours
+GRID, SEARCH = "BasicSweeper", "OptunaSweeper"
 MULTIRUN = ("-m", "--multirun")
 # overrides that choose where and how jobs run, not which
 IGNORED_IN_NAME = ("sweep", *NON_IDENTITY_KEYS)
@@ -39,7 +41,8 @@ class Sweep:
         arguments: for Hydra's command line.
         debug: whether jobs show tracebacks of a user's mistakes.
         size: how many jobs, and from which keys; "" if the sweeper decides as it goes.
-        keeps_best_alone: whether only the job with the smallest objective keeps its checkpoints.
+        is_search: whether Optuna proposes the jobs.
+        best: of the objectives, `min` or `max`; its job alone keeps its checkpoints. None: all jobs keep theirs.
     """
 
     command: str
@@ -47,7 +50,8 @@ class Sweep:
     arguments: list[str]
     debug: bool
     size: str
-    keeps_best_alone: bool
+    is_search: bool
+    best: Callable[..., Job] | None
 
     @property
     def records(self) -> JobRecords:
@@ -61,8 +65,8 @@ class Sweep:
             writer = csv.DictWriter(file, fieldnames=list(Job.__dataclass_fields__))
             writer.writeheader()
             writer.writerows(asdict(job) for job in jobs)
-        if self.keeps_best_alone:
-            remove_checkpoints_but_of_best(jobs)
+        if self.best:
+            remove_checkpoints_but_of_best(jobs, self.best)
         failed = [job for job in jobs if job.status == "failed"]
         print_line(f"sweep: {self._counts(jobs)}: {self.folder / 'sweep.csv'}")
         if failed:
@@ -77,20 +81,26 @@ class Sweep:
         return f"sweep stopped by hand after {self._counts(self.records.all())}; the same command continues in {self.folder}"
 
     def _counts(self, jobs: list[Job]) -> str:
-        count = {status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "failed")}
+        count = {
+            status: sum(job.status == status for job in jobs) for status in ("trained", "skipped", "pruned", "failed")
+        }
         done = "trained" if self.command == "train" else "done"
-        return f"{count['trained']} {done}, {count['skipped']} finished before, {count['failed']} failed"
+        pruned = f"{count['pruned']} pruned, " if count["pruned"] else ""
+        return f"{count['trained']} {done}, {count['skipped']} finished before, {pruned}{count['failed']} failed"
 
 
-def remove_checkpoints_but_of_best(jobs: list[Job]) -> None:
-    """Delete the weights of finished jobs, except of the one with the smallest objective. Jobs without one keep theirs."""
-    ended = sorted((job for job in jobs if job.objective is not None), key=lambda job: (job.objective, job.number))
-    for job in ended[1:]:
+def remove_checkpoints_but_of_best(jobs: list[Job], best_of: Callable[..., Job]) -> None:
+    """Delete the weights of ended jobs, except of the one with the best objective. Failed jobs, and those without one, keep theirs."""
+    ended = [job for job in jobs if job.objective is not None]
+    best = best_of(ended, key=lambda job: job.objective, default=None)
+    for job in jobs:
+        if (job.objective is None and job.status != "pruned") or job is best:
+            continue
         run_dir = RunDir(Path(job.folder))
         for path in (run_dir.best, run_dir.last):
             path.unlink(missing_ok=True)
-    if ended:
-        print_line(f"checkpoints kept: {RunDir(Path(ended[0].folder)).checkpoints}")
+    if best is not None:
+        print_line(f"checkpoints kept: {RunDir(Path(best.folder)).checkpoints}")
 
 
 def parse_sweep(
@@ -114,6 +124,10 @@ def parse_sweep(
         return None
     if torchrun_world_size() > 1:
         raise UserError("a sweep starts the processes of its jobs itself: run it without torchrun, with trainer=ddp")
+    sweeper = str(cfg.hydra.sweeper.get("_target_"))
+    intervals = [o.input_line for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
+    if intervals and sweeper.endswith(GRID):
+        raise UserError(f"{intervals[0]}: a grid has no such values; choose some, or search them with +sweep=optuna")
     params = OmegaConf.to_container(cfg.hydra.sweeper.get("params") or OmegaConf.create({}))
     assert isinstance(params, dict)
     by_preset = OverridesParser.create().parse_overrides([f"{key!s}={value}" for key, value in params.items()])
@@ -126,6 +140,8 @@ def parse_sweep(
     if str(folder) == NAMED_AFTER_THE_COMMAND:
         folder = Path("runs/sweeps") / _name(command, [*preset, *sorted(extra)], fixed)
     exclude = ",".join(f"'{override.key_or_group}'" for override in fixed)
+    is_search = sweeper.endswith(SEARCH)
+    best = max if cfg.hydra.sweeper.get("direction") == "maximize" else min
     return Sweep(
         command,
         folder,
@@ -134,10 +150,12 @@ def parse_sweep(
             *(word for word in arguments if word not in MULTIRUN and not word.startswith("output_dir=")),
             f"hydra.sweep.dir={hydra_quote(folder)}",
             f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]",  # a job is named after what is swept
+            *(["hydra.sweep.subdir=trial-${hydra.job.num}"] if is_search else []),  # its values have too many digits
         ],
         debug,
-        _size([*by_preset, *overrides]) if str(cfg.hydra.sweeper.get("_target_", "")).endswith(GRID) else "",
-        cfg.get("keep_checkpoints") == "best_of_sweep",
+        _size([*by_preset, *overrides]) if sweeper.endswith(GRID) else "",
+        is_search,
+        best if cfg.get("keep_checkpoints") == "best_of_sweep" else None,
     )
 
 

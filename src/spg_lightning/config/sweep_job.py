@@ -16,13 +16,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from spg_lightning.config.job_records import Job
+from spg_lightning.config.job_records import Job, job_name
 from spg_lightning.config.search_path import search_path_override
 from spg_lightning.config.sweep import Sweep, hydra_quote
-from spg_lightning.errors import UserError, nearest
+from spg_lightning.errors import RunPruned, UserError, nearest
 from spg_lightning.utils.config_keys import NON_IDENTITY_KEYS, leaves
 from spg_lightning.utils.distributed import is_global_zero
 from spg_lightning.utils.run_dir import RunDir
+from spg_lightning.utils.study_file import TrialId
 from spg_lightning.utils.terminal import print_line
 
 ERROR_FILE = "SPG_LIGHTNING_JOB_ERROR"  # environment variable: file for the error message of a job's process
@@ -34,11 +35,11 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
     """Run a job and record its status.
 
     Returns:
-        The value of `cfg.objective` in metrics.json; None if the job failed or has no objective.
+        The value of `cfg.objective` in metrics.json; None if the job failed, was pruned, or has no objective.
     """
     job, objective, error = HydraConfig.get(), None, ""
     number, run_dir = int(job.job.num), RunDir(Path(job.runtime.output_dir))
-    name = str(job.job.override_dirname) or run_dir.path.name
+    name = job_name(run_dir.path, sweep.folder)
     is_shared = str(job.launcher.get("_target_")).endswith(AT_ONCE)
     status = "skipped"
     try:
@@ -51,8 +52,13 @@ def run_job(sweep: Sweep, cfg: DictConfig) -> float | None:
                 words.append("resume=auto")  # an unfinished job of an earlier call
             log = sweep.records.log(number) if is_shared else None
             print_line(f"{name}: started{f', log: {log}' if log else ''}")
-            _run(sweep, words, run_dir.path, sweep.records.error(number), log)
+            trial = TrialId(number, sweep.folder).environment if sweep.is_search else {}
+            _run(sweep, words, run_dir.path, sweep.records.error(number), log, trial)
         objective = objective_of(run_dir, cfg)
+    except RunPruned as stop:
+        status, error = "pruned", str(stop)
+        for path in (run_dir.resume, run_dir.previous):  # as a finished run
+            path.unlink(missing_ok=True)
     except UserError as mistake:
         status, error = "failed", str(mistake)
     if is_global_zero():  # of the processes that a cluster started for this job
@@ -105,15 +111,18 @@ def _comparable(cfg: Any) -> dict[str, Any]:
     return {key: value.replace(output_dir, "") if isinstance(value, str) else value for key, value in leaves(plain)}
 
 
-def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path, log: Path | None) -> None:
+def _run(
+    sweep: Sweep, overrides: list[str], folder: Path, error_file: Path, log: Path | None, variables: dict[str, str]
+) -> None:
     """Run the command once, by its own command line. Its output goes to `log`, if there is one.
 
     Raises:
         UserError: it failed.
+        RunPruned: it was a hopeless trial.
     """
     command = [sys.executable, "-m", f"spg_lightning.{sweep.command}", *overrides, *search_path_override()]
     command += [f"output_dir={hydra_quote(folder)}", "hydra.mode=RUN"]
-    env = {**os.environ, ERROR_FILE: str(error_file)}
+    env = {**os.environ, ERROR_FILE: str(error_file), **variables}
     if not sweep.debug:
         env.pop("HYDRA_FULL_ERROR", None)
     # a process group of its own: an interruption reaches the job's processes from here, once
@@ -135,6 +144,8 @@ def _run(sweep: Sweep, overrides: list[str], folder: Path, error_file: Path, log
         process.wait()
     if code != 0:
         error = error_file.read_text().strip() if error_file.is_file() else ""
+        if code == RunPruned.code:
+            raise RunPruned(error)
         raise UserError(error or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"))
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from spg_lightning.callbacks.non_finite_guard import NonFiniteError
 from spg_lightning.data.records import Records
-from spg_lightning.errors import UserError, first_line
+from spg_lightning.errors import RunPruned, UserError, first_line
 from spg_lightning.evaluation.results import Evaluation
 from spg_lightning.loggers import wandb_artifacts, wandb_results
 from spg_lightning.loggers.wandb_history import last_steps
@@ -175,9 +175,9 @@ class WandbResultsLogger(WandbLogger):
 
     @rank_zero_only
     def log_error(self, error: BaseException) -> None:
-        """Send an alert: the run stopped by a signal or an error. Ctrl-C needs none."""
+        """Send an alert: the run stopped by a signal or an error. Ctrl-C and a hopeless trial need none."""
         received = error.signal if isinstance(error, RunInterrupted) else None
-        if self._experiment is None or received is signal.SIGINT:
+        if self._experiment is None or received is signal.SIGINT or isinstance(error, RunPruned):
             return
         title = (
             f"Preempted by {received.name}" if received

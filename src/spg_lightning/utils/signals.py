@@ -7,6 +7,8 @@ import threading
 import time
 from types import FrameType, TracebackType
 
+from spg_lightning.errors import RunStopped
+
 # Ctrl-C; preemption and scancel; `sbatch --signal=USR1@120` and submitit (USR2) ahead of the time limit
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -23,8 +25,8 @@ def stop_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class RunInterrupted(BaseException):
-    """A signal stopped the run. Not an `Exception`, so that no handler on the way mistakes it for an error.
+class RunInterrupted(RunStopped):
+    """A signal stopped the run.
 
     Attributes:
         signal: that stopped the run.
