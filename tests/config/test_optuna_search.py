@@ -88,7 +88,6 @@ def test_more_trials_go_on_with_the_study(search, pretend, tmp_path):
     whole = highs(ran)[:6]
     assert whole == highs(ran)[6:]
     assert len(set(whole)) == 6
-    assert min(abs(high - 0.6) for high in whole[3:]) < 0.05, "after three random ones the sampler knows where to look"
     assert "0 trained, 6 finished before" in search(sampler, f"output_dir={first}").err
     trials = rows(first / "trials.csv")
     assert [float(row["thresholds.b2.high"]) for row in trials] == whole

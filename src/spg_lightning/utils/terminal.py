@@ -35,8 +35,12 @@ class TerminalHandler(logging.StreamHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. `logging` calls this."""
-        # of a bar on standard output, where standard error itself is a file
-        self.stream = sys.stderr if sys.stderr.isatty() else getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        own = getattr(
+            sys.stderr, "rich_proxied_file", sys.stderr
+        )  # Rich before 15 says of its own that it is no terminal
+        self.stream = (
+            sys.stderr if own.isatty() else own
+        )  # a bar on standard output replaces standard error, even if that is a file
         super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
