@@ -1,5 +1,8 @@
 """Score maps that ask for more than they hold."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -22,3 +25,20 @@ def test_the_number_of_values_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(map_files, "MOST_MAP_VALUES", 24)
     with pytest.raises(UserError, match=r"a\.npy has the shape \(5, 5\); a score map has at most 24 values"):
         read_map(tmp_path / "a.npy")
+
+
+def test_threads_do_not_parse_headers_at_once(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((5, 5), np.float32))
+    parsing, most, load = [], [], np.load
+
+    def watched(*arguments, **options):
+        parsing.append(1)
+        most.append(len(parsing))
+        time.sleep(0.01)
+        parsing.pop()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(read_map, [tmp_path / "a.npy"] * 8))) == len(most) == 8
+    assert max(most) == 1

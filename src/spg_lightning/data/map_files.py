@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from spg_lightning.errors import UserError
 from spg_lightning.utils.limits import MOST_MAP_VALUES
 
 SHOWN = 3  # how many missing files an error names
+# NumPy reads a header with Python's parser, which fails now and then in several threads at once: "AST constructor recursion depth
+# mismatch" (seen with Python 3.11.7)
+_parsing = Lock()
 
 
 def find_maps(folder: str | Path, image_ids: Sequence[str]) -> list[Path]:
@@ -50,7 +54,8 @@ def read_map(path: Path) -> np.ndarray:
     """
     try:
         # mapped first: NumPy refuses there, before it allocates, a shape that the file is too small for
-        score_map = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _parsing:
+            score_map = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises many types for damaged files
         raise UserError(f"{path} is not a readable .npy array of numbers; write it again with numpy.save") from error
     if not isinstance(score_map, np.ndarray):
