@@ -107,10 +107,11 @@ class OptunaSearch:
 
     def _enqueue_failed(self) -> None:
         """Try again what failed in an earlier call and was not tried again since."""
-        latest = {str(trial.params): trial for trial in self._trials() if trial.params}
+        # the values of a trial that waits are not its own yet
+        latest = {str(trial.system_attrs.get("fixed_params", trial.params)): trial for trial in self._trials()}
         for trial in latest.values():
-            if trial.state == TrialState.FAIL:
-                self.study.enqueue_trial(trial.params, skip_if_exists=False)
+            if trial.state == TrialState.FAIL and trial.params:
+                self.study.enqueue_trial(trial.params)
 
     def _ask(self) -> FrozenTrial:
         self.study.sampler = self._new_sampler(len(self._trials()))
