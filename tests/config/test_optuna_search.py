@@ -61,6 +61,8 @@ def test_the_best_trial_is_found_and_failed_ones_are_tried_again(search, pretend
     assert first.err.endswith("  trial-1: out of luck\n  trial-3: out of luck\n")
     assert len(ran) == 6
     failed = highs(ran)[1:4:2]
+    states = [row["state"] for row in rows(tmp_path / "trials.csv")]
+    assert states == ["complete", "failed", "complete", "failed", "complete", "complete"]
     good = {k: high for k, high in enumerate(highs(ran)) if high not in failed}
     found = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
     assert found["best_value"] == pytest.approx(min(abs(high - 0.6) for high in good.values()))
@@ -71,17 +73,18 @@ def test_the_best_trial_is_found_and_failed_ones_are_tried_again(search, pretend
         raise KeyboardInterrupt
 
     pretend(stop)
-    for _ in range(2):  # before they are tried again
-        assert search().code == 130
+    assert search().code == 130  # before they are tried again
     ran = pretend(far_from_06)
     ran.clear()
     again = search()
     assert again.code == 0, again.err
     assert highs(ran) == failed
     assert "2 trained, 4 finished before, 0 failed" in again.err
-    assert [row["status"] for row in rows(tmp_path / "sweep.csv")] == [*["skipped"] * 4, *["trained"] * 2]
-    assert [row["number"] for row in rows(tmp_path / "sweep.csv")] == ["0", "2", "4", "5", "6", "7"]
-    assert len(rows(tmp_path / "trials.csv")) == 8
+    assert [row["status"] for row in rows(tmp_path / "sweep.csv")] == [
+        "skipped", "trained", "skipped", "trained", "skipped", "skipped"
+    ]  # fmt: skip
+    assert {row["state"] for row in rows(tmp_path / "trials.csv")} == {"complete"}
+    assert len(list(tmp_path.glob("trial-*"))) == 6, "each in its own folder, where it resumes"
 
 
 def test_more_trials_go_on_with_the_study(search, pretend, tmp_path):
@@ -165,6 +168,12 @@ def test_a_search_maximizes_and_keeps_the_best_checkpoints_alone(search, pretend
     assert [file.parent.parent.name for file in tmp_path.rglob("last.ckpt")] == [f"trial-{best}"]
 
 
+def test_an_objective_that_is_no_number_is_a_trial_that_failed(search, pretend, tmp_path):
+    ran = pretend(lambda cfg: math.nan if len(ran) == 1 else 5.0)
+    assert search("hydra.sweeper.n_trials=2").code == 0
+    assert [row["state"] for row in rows(tmp_path / "trials.csv")] == ["failed", "complete"]
+
+
 # --- pruned ones ------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +220,21 @@ def test_a_job_asks_the_pruner_of_the_command(search, pretend, tmp_path, pruner)
     assert names == [{"median": "MedianPruner", "hyperband": "HyperbandPruner", "none": "NopPruner"}[pruner]]
 
 
+def test_a_pruned_trial_of_an_unfinished_batch_is_not_trained_again(search, pretend):
+    def prune(cfg):
+        if len(ran) == 1:
+            raise RunPruned("hopeless")
+        raise KeyboardInterrupt
+
+    batch = ("hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2")
+    ran = pretend(prune)
+    assert search(*batch).code == 130
+    ran = pretend(far_from_06)
+    ran.clear()
+    assert "1 trained, 0 finished before, 1 pruned, 0 failed" in search(*batch).err
+    assert len(ran) == 1
+
+
 # --- other searches, and mistakes -------------------------------------------------------------------------------------
 
 
@@ -220,13 +244,15 @@ def test_a_job_asks_the_pruner_of_the_command(search, pretend, tmp_path, pruner)
         (["method=cam"], r"study\.log is of a search with other overrides \(method=cam\); choose another output_dir"),
         (["objective=val/cls_top1_error"], r"objective=val/cls_top1_error, objective=val/gt_known_error"),
         (["hydra.sweeper.direction=maximize"], r"study\.log is of a search with hydra\.sweeper\.direction=minimize"),
-        (["seed=0,1,2"], r"holds trials of another space"),
+        (["seed=0,1,2"], r"\(seed=0,1,2\)"),
+        (["dataset.lr=interval(0.0005,0.005)"], r"\(dataset.lr=float, dataset.lr=tag\(log\) float\)"),
     ],
 )
-def test_trials_of_different_searches_are_not_mixed(search, pretend, words, line):
+def test_trials_of_different_searches_are_not_mixed(search, pretend, tmp_path, words, line):
     ran = pretend(far_from_06)
-    search("hydra.sweeper.n_trials=2", *(["seed=0,1"] if "seed=0,1,2" in words else []))
+    search("hydra.sweeper.n_trials=2")
     outcome = search(*words)
+    assert (tmp_path / "study.log").read_text().count('"op_code":4') == 2, "no third trial began"
     assert outcome.code == 1
     assert re.search(f"^error: .*{line}", outcome.err)
     assert len(ran) == 2
@@ -235,7 +261,13 @@ def test_trials_of_different_searches_are_not_mixed(search, pretend, words, line
 def test_what_is_no_difference(search, pretend):
     pretend(far_from_06)
     search("hydra.sweeper.n_trials=1")
-    same = ("hydra.sweeper.n_trials=2", "keep_checkpoints=evaluated", "resume=auto", "hydra/sweeper/pruner=none")
+    same = (
+        "hydra.sweeper.n_trials=2",
+        "thresholds.b2.high=interval(0.5,0.7)",
+        "keep_checkpoints=evaluated",
+        "resume=auto",
+        "hydra/sweeper/pruner=none",
+    )
     assert search(*same).code == 0
 
 
@@ -243,9 +275,25 @@ def test_what_is_no_difference(search, pretend):
     ("words", "line"),
     [
         (["hydra.sweeper.direction=up"], "error: hydra.sweeper.direction=up: choose minimize or maximize"),
-        (["hydra.sweeper.n_trials=0"], "error: hydra.sweeper.n_trials and n_jobs: choose 1 or more"),
+        (["hydra.sweeper.n_trials=0"], "error: hydra.sweeper.n_trials=0: choose a number from 1 on"),
+        (["hydra.sweeper.n_jobs=x"], "error: hydra.sweeper.n_jobs=x: choose a number from 1 on"),
+        (["hydra.sweeper.n_trials=1.5"], "error: hydra.sweeper.n_trials=1.5: choose a number from 1 on"),
         (["hydra.sweeper.sampler.sed=1"], "sed"),
+        (["hydra.sweeper.sampler.seed=x"], "error: hydra.sweeper.sampler: "),
         (["hydra.sweeper.pruner._target_=optuna.pruners.Never"], "optuna.pruners.Never"),
+        (
+            ["hydra/sweeper/sampler=nothing"],
+            "error: hydra/sweeper/sampler=nothing does not exist; choose from random, tpe",
+        ),
+        (["hydra.sweeper.params=3"], "error: hydra.sweeper.params=3: give each key its values"),
+        (
+            ["hydra.sweeper.storage=sqlite:///a"],
+            "error: hydra.sweeper.storage is gone: the study is study.log in output_dir",
+        ),
+        (["objective=null"], "error: a search needs an objective"),
+        (["seed=range(5,1)"], "error: seed=range(5,1) has no values"),
+        (["dataset.lr=interval(0.1,inf)"], "error: dataset.lr=interval(0.1,inf): "),
+        (["dataset.lr=tag(lgo,interval(0.1,0.2))"], "the only tag is log, of an interval or a range"),
     ],
 )
 def test_a_wrong_setting_is_a_line(search, pretend, words, line):
@@ -265,12 +313,21 @@ def test_a_damaged_study_is_a_line_and_its_unfinished_end_is_cut(search, pretend
     file.write_text(good + '{"op_code":4,"wor')
     assert search("hydra.sweeper.n_trials=3").code == 0
     assert len(ran) == 3
-    for damaged in ("{}\n" + good, good[:200] + "\n" + good[200:]):
+    for damaged in (good[:200] + "\n" + good[200:], '{"op_code":99}\n'):
         file.write_text(damaged)
         outcome = search("hydra.sweeper.n_trials=4")
         assert outcome.code == 1
         assert f"error: {file} is damaged" in outcome.err
         assert "Traceback" not in outcome.err
+    file.write_text("my notes, without an end of line")
+    assert f"error: {file} is no study of Optuna; move it away" in search("hydra.sweeper.n_trials=4").err
+    assert file.read_text() == "my notes, without an end of line"
+
+
+def test_a_lock_that_a_killed_process_left_does_not_stop_a_search(search, pretend, tmp_path):
+    pretend(far_from_06)
+    (tmp_path / "study.log.lock").symlink_to("nowhere")
+    assert search("hydra.sweeper.n_trials=1").code == 0
 
 
 # --- the space --------------------------------------------------------------------------------------------------------
@@ -311,6 +368,12 @@ def test_the_last_override_of_a_key_counts():
     )
     assert fixed == ["b=4", "c=3"]
     assert space == {"a": FloatDistribution(2.0, 3)}
+
+
+def test_a_prefix_makes_no_other_key():
+    fixed, space = split_overrides(OverridesParser.create().parse_overrides(["a=interval(0,1.5)", "+b=1,2", "++a=3"]))
+    assert fixed == ["++a=3"]
+    assert space == {"+b": CategoricalDistribution(["1", "2"])}
 
 
 def test_no_space_and_an_impossible_one_are_lines():

@@ -52,7 +52,7 @@ class OptunaSweeper(Sweeper):
 
             raise UserError("+sweep=optuna needs optuna: pip install '.[sweeps]' (in the checkout)") from error
 
-        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        words = [*(f"{key}={value}" for key, value in (self.params or {}).items()), *arguments]
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
         search = OptunaSearch(self.config, overrides, self.direction, self.sampler, self.pruner)
 

@@ -1,6 +1,7 @@
 """A search: a sweep whose jobs Optuna proposes, from those that ended. Hydra's class is in `hydra_plugins`."""
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from spg_lightning.config.job_records import JobRecords
@@ -50,24 +52,31 @@ class OptunaSearch:
         self.records = JobRecords.of_sweep(self.folder)
         self.fixed, self.space = split_overrides(overrides)
         self.sampler, pruner = _plain(sampler), _plain(pruner)
-        for node in (self.sampler, pruner):
-            instantiate_node(node)  # a mistake in one is told before the study begins
+        for name, node in {"sampler": self.sampler, "pruner": pruner}.items():
+            try:
+                instantiate_node(node)
+            except UserError as error:
+                raise UserError(f"hydra.sweeper.{name}: {str(error).removeprefix('config: ')}") from error
+        if config.get("objective") is None:
+            raise UserError("a search needs an objective, such as objective=val/gt_known_error of the command train")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.study = open_study(self.folder, direction, pruner)
-        self._check_is_the_same(str(config.get("objective")))
+        self._check_is_the_same(str(config.objective))
 
     def run(self, launch: Launch, n_trials: int, n_jobs: int) -> None:
         """Run trials until the study has `n_trials` that ended, or failed in this call. Write the best one.
+
+        A failed trial stays open: the next call runs it again, in its folder.
 
         Args:
             launch: overrides of jobs, number of the first -> runs them.
             n_trials: with those of earlier calls.
             n_jobs: number of trials proposed at once.
         """
-        if min(n_trials, n_jobs) < 1:
-            raise UserError("hydra.sweeper.n_trials and n_jobs: choose 1 or more")
+        for name, value in {"n_trials": n_trials, "n_jobs": n_jobs}.items():
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"hydra.sweeper.{name}={value}: choose a number from 1 on")
         begun = self._begun()
-        self._enqueue_failed()
         left = n_trials - len(self._trials(*STATES.values()))
         while left > 0:
             batch = _consecutive(begun)[:n_jobs]
@@ -85,8 +94,9 @@ class OptunaSearch:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _check_is_the_same(self, objective: str) -> None:
-        """Refuse to mix trials of different fixed overrides."""
+        """Refuse to mix trials of different overrides. The bounds of an interval may change."""
         words = [word for word in self.fixed if re.split(r"[./=]", word.lstrip("+~"))[0] not in IGNORED_IN_NAME]
+        words += [f"{key}={_kind(distribution)}" for key, distribution in self.space.items()]
         now = sorted({*words, f"objective={objective}"})
         before = self.study.user_attrs.get(FIXED)
         if before is None:
@@ -98,29 +108,20 @@ class OptunaSearch:
             )
 
     def _begun(self) -> list[FrozenTrial]:
-        """Return the trials of an interrupted call, which run again; one of another space, or without values, has failed."""
-        running = self._trials(TrialState.RUNNING)
-        for trial in running:
-            if trial.params.keys() != self.space.keys():
+        """Return the open trials of earlier calls, which run again."""
+        for trial in self._trials(TrialState.RUNNING):
+            if not self._is_whole(trial):  # the call was killed while it proposed this one
                 self.study.tell(trial.number, state=TrialState.FAIL)
-        return [trial for trial in running if trial.params.keys() == self.space.keys()]
+            elif self.records.read(trial.number) is not None:  # the call was killed before the rest of its batch ended
+                self._tell(trial)
+        return self._trials(TrialState.RUNNING)
 
-    def _enqueue_failed(self) -> None:
-        """Try again what failed in an earlier call and was not tried again since."""
-        # the values of a trial that waits are not its own yet
-        latest = {str(trial.system_attrs.get("fixed_params", trial.params)): trial for trial in self._trials()}
-        for trial in latest.values():
-            if trial.state == TrialState.FAIL and trial.params:
-                self.study.enqueue_trial(trial.params)
+    def _is_whole(self, trial: FrozenTrial) -> bool:
+        return trial.params.keys() == self.space.keys()
 
     def _ask(self) -> FrozenTrial:
-        self.study.sampler = self._new_sampler(len(self._trials()))
-        try:
-            number = self.study.ask(self.space).number
-        except ValueError as error:  # of Optuna, on choices that are not those of the study
-            raise UserError(
-                f"{self.folder / FILE_NAME} holds trials of another space ({error}); choose another output_dir"
-            ) from error
+        self.study.sampler = self._new_sampler(sum(map(self._is_whole, self._trials())))
+        number = self.study.ask(self.space).number
         return self._trials()[number]
 
     def _new_sampler(self, number: int) -> Any:
@@ -133,10 +134,15 @@ class OptunaSearch:
         return [*self.fixed, *_words(trial.params)]
 
     def _tell(self, trial: FrozenTrial) -> None:
+        """Tell the study how a trial ended, unless it failed."""
         job = self.records.read(trial.number)
-        state = TrialState.FAIL if job is None else STATES.get(job.status, TrialState.FAIL)
-        value = job.objective if job is not None and state == TrialState.COMPLETE else None
-        self.study.tell(trial.number, value, state=state)
+        state = None if job is None else STATES.get(job.status)
+        if job is None or state is None:
+            return
+        if state == TrialState.PRUNED:
+            self.study.tell(trial.number, state=state)
+        elif job.objective is not None and math.isfinite(job.objective):
+            self.study.tell(trial.number, job.objective)
 
     def _write_trials(self) -> None:
         """Write a row for each trial: what was tried, and the last value that was reported, for one's own plots."""
@@ -146,7 +152,8 @@ class OptunaSearch:
             writer.writeheader()
             for trial in self._trials():
                 reported = max(trial.intermediate_values.items(), default=("", ""))
-                row = {"trial": trial.number, "state": trial.state.name.lower()}
+                state = "failed" if trial.state == TrialState.RUNNING else trial.state.name.lower()
+                row = {"trial": trial.number, "state": state}
                 if trial.state == TrialState.COMPLETE:  # Optuna also calls the last report of a pruned one its value
                     row["objective"] = trial.value
                 writer.writerow({**row, "percent_trained": reported[0], "last_validation": reported[1], **trial.params})
@@ -163,6 +170,13 @@ class OptunaSearch:
 
 def _words(params: Mapping[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
+
+
+def _kind(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return ",".join(map(str, distribution.choices))
+    log = isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
+    return f"{'tag(log) ' if log else ''}{type(distribution).__name__.removesuffix('Distribution').lower()}"
 
 
 def _consecutive(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -124,12 +124,18 @@ def _first_choice(override: Override) -> str:
         return str(override.input_line)
     prefix = str(override.input_line).split("=", 1)[0]
     value = override.value()
-    first = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()))
+    first = value.start if isinstance(value, IntervalSweep) else next(iter(override.sweep_string_iterator()), None)
+    if first is None:
+        raise UserError(f"{override.input_line} has no values")
     return f"{prefix}={first}"
 
 
 def _explain(command: str, error: Exception, overrides: list[Override]) -> str:
     text = str(error)
+    for override in overrides:  # of the parts of a sweeper that is installed
+        key, choices = override.key_or_group, choices_of(override.key_or_group)
+        if key.startswith("hydra/sweeper/") and override.value() not in choices:
+            return f"{key}={override.value()} does not exist; choose from {', '.join(choices)}"
     if missing := re.search(r"hydra/(?:launcher|sweeper)/\w+", text):
         return (
             f"{missing[0]} is not installed; for optuna, joblib and submitit: pip install '.[sweeps]' (in the checkout)"

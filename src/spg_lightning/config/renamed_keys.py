@@ -15,6 +15,11 @@ RENAMED_KEYS = {
     "module.loss.guidance": "guidance",
     "module.score_map": "score_map.name",
 }
+REMOVED_KEYS = {
+    "hydra.sweeper.storage": "the study is study.log in output_dir",
+    "hydra.sweeper.study_name": "the study is study.log in output_dir",
+    "hydra.sweeper.max_failure_rate": "a failed trial does not end a search",
+}
 RENAMED_VALUES = {"a2_previous": "a2_penultimate"}  # of stem.b2_input
 
 
@@ -23,6 +28,8 @@ def renamed(key: str, value: str) -> str:
     for old, new in RENAMED_KEYS.items():
         if key == old or key.startswith(f"{old}."):
             return f"{key} is now called {new}{key.removeprefix(old)}"
+    if key in REMOVED_KEYS:
+        return f"{key} is gone: {REMOVED_KEYS[key]}"
     if value in RENAMED_VALUES:
         return f"{key}={value} is now called {RENAMED_VALUES[value]}"
     return ""

@@ -1,5 +1,6 @@
 """The space that a search draws from, in Hydra's grammar of sweeps: `choice`, `range`, `interval`, `int` and `tag(log, ...)`."""
 
+import math
 from collections.abc import Iterable
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -14,16 +15,21 @@ def split_overrides(overrides: Iterable[Override]) -> tuple[list[str], dict[str,
     Raises:
         UserError: Optuna has no such space, or there is nothing to search.
     """
-    last = {override.get_key_element(): override for override in overrides}
-    space = {key: _distribution(override) for key, override in last.items() if override.is_sweep_override()}
-    if not space:
+    last = {override.get_key_element().lstrip("+~"): override for override in overrides}
+    swept = [override for override in last.values() if override.is_sweep_override()]
+    if not swept:
         raise UserError("nothing to search: give keys a space, such as 'thresholds.b2.high=interval(0.4,0.9)'")
-    return [f"{key}={override.get_value_element_as_str()}" for key, override in last.items() if key not in space], space
+    fixed = [override for override in last.values() if not override.is_sweep_override()]
+    words = [f"{override.get_key_element()}={override.get_value_element_as_str()}" for override in fixed]
+    return words, {override.get_key_element(): _distribution(override) for override in swept}
 
 
 def _distribution(override: Override) -> BaseDistribution:
     sweep = override.value()
-    log = "log" in getattr(sweep, "tags", ())
+    tags = set(getattr(sweep, "tags", ()))
+    log = "log" in tags
+    if tags - ({"log"} if isinstance(sweep, RangeSweep | IntervalSweep) else set()):
+        raise UserError(f"{override.input_line}: the only tag is log, of an interval or a range")
     try:
         if isinstance(sweep, RangeSweep):
             assert sweep.start is not None
@@ -36,6 +42,8 @@ def _distribution(override: Override) -> BaseDistribution:
         if isinstance(sweep, IntervalSweep):
             assert sweep.start is not None
             assert sweep.end is not None
+            if not math.isfinite(sweep.start) or not math.isfinite(sweep.end):
+                raise ValueError("an interval has finite bounds")
             if isinstance(sweep.start, int) and isinstance(sweep.end, int):
                 return IntDistribution(sweep.start, sweep.end, log=log)
             return FloatDistribution(sweep.start, sweep.end, log=log)

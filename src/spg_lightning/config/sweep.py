@@ -128,8 +128,12 @@ def parse_sweep(
     intervals = [o.input_line for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
     if intervals and sweeper.endswith(GRID):
         raise UserError(f"{intervals[0]}: a grid has no such values; choose some, or search them with +sweep=optuna")
-    params = OmegaConf.to_container(cfg.hydra.sweeper.get("params") or OmegaConf.create({}))
-    assert isinstance(params, dict)
+    node = cfg.hydra.sweeper.get("params")
+    params = OmegaConf.to_container(node) if OmegaConf.is_dict(node) else node or {}
+    if not isinstance(params, dict):
+        raise UserError(
+            f"hydra.sweeper.params={params}: give each key its values, as in hydra.sweeper.params.seed='0,1'"
+        )
     by_preset = OverridesParser.create().parse_overrides([f"{key!s}={value}" for key, value in params.items()])
     swept = {override.key_or_group for override in by_preset}
     preset = [str(override.value()) for override in overrides if override.key_or_group == "sweep"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import optuna
 
 FILE_NAME, STUDY_NAME = "study.log", "spg_lightning"
+LINE_BEGINS = b'{"op_code":'
 PRUNER = "pruner"  # attribute of the study: the config node of its pruner
 VARIABLE = "SPG_LIGHTNING_TRIAL"  # of a job's environment: <number>:<folder>
 
@@ -49,7 +50,7 @@ def open_study(folder: Path, direction: str, pruner: Any) -> "optuna.Study":
     import optuna
 
     path = folder / FILE_NAME
-    _cut_unfinished_line(path)
+    _clean_up(path)
     try:
         study = optuna.create_study(
             storage=_storage(folder),
@@ -57,10 +58,8 @@ def open_study(folder: Path, direction: str, pruner: Any) -> "optuna.Study":
             direction=optuna.study.StudyDirection[direction.upper()],
             load_if_exists=True,
         )
-    except (ValueError, KeyError) as error:  # of JSON, and of a row that is none of Optuna's
-        raise UserError(
-            f"{path} is damaged ({error}); move it away: finished trials of its folder are found"
-        ) from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # of JSON, and of a row that is none of Optuna's
+        raise UserError(f"{path} is damaged ({error}); choose another output_dir") from error
     if (known := study.direction.name.lower()) != direction:
         raise UserError(f"{path} is of a search with hydra.sweeper.direction={known}; choose another output_dir")
     if study.user_attrs.get(PRUNER) != pruner:
@@ -85,14 +84,19 @@ def _storage(folder: Path) -> "optuna.storages.JournalStorage":
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it has a line for each trial, as the sweep does
-    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / FILE_NAME)))
+    return optuna.storages.JournalStorage(JournalFileBackend(str(folder.absolute() / FILE_NAME)))
 
 
-def _cut_unfinished_line(path: Path) -> None:
-    """Remove what a killed process or a full disk left of a line: Optuna would continue it."""
-    if not path.is_file():
-        return
-    text = path.read_bytes()
-    if not text.endswith(b"\n"):
+def _clean_up(path: Path) -> None:
+    """Remove what a killed process or a full disk left: Optuna would continue half a line, and wait for the lock.
+
+    Raises:
+        UserError: the file is another program's.
+    """
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    text = path.read_bytes() if path.exists() else b""
+    if not text.startswith(LINE_BEGINS[: len(text)]):
+        raise UserError(f"{path} is no study of Optuna; move it away, or choose another output_dir")
+    if text and not text.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(text.rfind(b"\n") + 1)
