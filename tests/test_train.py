@@ -51,7 +51,8 @@ def test_a_run_folder_holds_what_is_promised(tiny_run):
     facts = json.loads((result.output_dir / "provenance.json").read_text())
     assert facts["seed"] == 0
     assert facts["steps"] == 2
-    assert facts["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    # the metadata of CPU wheels names the build, that of PyPI's does not
+    assert facts["versions"]["torch"] in (torch.__version__, torch.__version__.split("+")[0])
     assert facts["photos"] == {"train": 9, "val": 3, "test": 12}
     assert OmegaConf.load(result.output_dir / "config.yaml").dataset.crop == 64
     for name in ("last", "best"):

@@ -35,12 +35,9 @@ class TerminalHandler(logging.StreamHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. `logging` calls this."""
-        own = getattr(
-            sys.stderr, "rich_proxied_file", sys.stderr
-        )  # Rich before 15 says of its own that it is no terminal
-        self.stream = (
-            sys.stderr if own.isatty() else own
-        )  # a bar on standard output replaces standard error, even if that is a file
+        # Rich before 15 says that its stand-in is no terminal; a bar on standard output also stands in for a standard error that is a file
+        own = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        self.stream = sys.stderr if own.isatty() else own
         super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
